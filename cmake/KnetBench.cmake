@@ -1,0 +1,13 @@
+# bench/<name>.cpp -> bench_<name>, built by the target `bench` only; scripts/bench runs them.
+add_custom_target(bench)
+if(TARGET knet)
+  add_dependencies(bench knet)
+endif()
+file(GLOB programs CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/*.cpp)
+file(GLOB_RECURSE bench_common CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/bench/common/*.cpp)
+foreach(source IN LISTS programs)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(bench_${name} EXCLUDE_FROM_ALL ${source} ${bench_common})
+  target_link_libraries(bench_${name} PRIVATE knet_commands knet_json)
+  add_dependencies(bench bench_${name})
+endforeach()

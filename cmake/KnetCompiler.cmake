@@ -1,0 +1,37 @@
+# Language, warnings, sections, sanitizers; how an executable is made static.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+
+find_program(KNET_CCACHE ccache)
+if(KNET_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${KNET_CCACHE})
+endif()
+
+add_compile_options(-Wall -Wextra)
+if(KNET_WERROR)
+  add_compile_options(-Werror)
+endif()
+
+if(KNET_SANITIZE)
+  add_compile_options(-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=address,undefined)
+else()
+  add_compile_options(-ffunction-sections -fdata-sections -fno-pie)
+  add_link_options(-no-pie -Wl,--gc-sections)
+  add_compile_options($<$<CONFIG:Release>:-fstack-protector-strong>)
+  add_compile_definitions($<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)
+endif()
+
+# --no-warnings: glibc's notes on getaddrinfo and dlopen in a static program; both were tried in an empty chroot.
+function(knet_static target)
+  if(NOT KNET_SANITIZE)
+    target_link_options(${target} PRIVATE -static -Wl,--no-warnings $<$<CONFIG:Release>:-s>)
+  endif()
+endfunction()

@@ -1,0 +1,55 @@
+# The libraries of others, always their static archives. Each is linked PRIVATE by its one home.
+find_package(Threads REQUIRED)
+
+# NAME is an archive's file name: the shared library next to it must not be picked.
+function(knet_archive variable name)
+  find_library(${variable} NAMES lib${name}.a)
+  if(NOT ${variable})
+    message(FATAL_ERROR "lib${name}.a is missing; scripts/deps installs it")
+  endif()
+endfunction()
+
+# Headers only. The definitions that libfmt.a would hold are in src/base/fmt.cpp (Debian 12 has no libfmt.a).
+find_path(KNET_FMT_DIR fmt/core.h REQUIRED)
+
+find_path(KNET_JSON_DIR nlohmann/json.hpp REQUIRED)
+add_library(knet_json INTERFACE)
+target_include_directories(knet_json SYSTEM INTERFACE ${KNET_JSON_DIR})
+# A conversion that can throw must be seen: j.get<int>(), never int n = j.
+target_compile_definitions(knet_json INTERFACE JSON_USE_IMPLICIT_CONVERSIONS=0)
+
+find_path(KNET_CLI11_DIR CLI/CLI.hpp REQUIRED)
+add_library(knet_cli11 INTERFACE)
+target_include_directories(knet_cli11 SYSTEM INTERFACE ${KNET_CLI11_DIR})
+
+find_path(KNET_LIBNL_DIR netlink/netlink.h PATH_SUFFIXES libnl3 REQUIRED)
+foreach(part nl-3 nl-route-3 nl-genl-3)
+  knet_archive(KNET_LIB_${part} ${part})
+endforeach()
+add_library(knet_libnl INTERFACE)
+target_include_directories(knet_libnl SYSTEM INTERFACE ${KNET_LIBNL_DIR})
+target_link_libraries(knet_libnl INTERFACE ${KNET_LIB_nl-genl-3} ${KNET_LIB_nl-route-3} ${KNET_LIB_nl-3} Threads::Threads)
+
+find_path(KNET_SQLITE_DIR sqlite3.h REQUIRED)
+knet_archive(KNET_LIB_sqlite3 sqlite3)
+add_library(knet_sqlite INTERFACE)
+target_include_directories(knet_sqlite SYSTEM INTERFACE ${KNET_SQLITE_DIR})
+target_link_libraries(knet_sqlite INTERFACE ${KNET_LIB_sqlite3} Threads::Threads m dl)
+
+find_path(KNET_OPENSSL_DIR openssl/ssl.h REQUIRED)
+knet_archive(KNET_LIB_ssl ssl)
+knet_archive(KNET_LIB_crypto crypto)
+add_library(knet_openssl INTERFACE)
+target_include_directories(knet_openssl SYSTEM INTERFACE ${KNET_OPENSSL_DIR})
+target_link_libraries(knet_openssl INTERFACE ${KNET_LIB_ssl} ${KNET_LIB_crypto} Threads::Threads dl)
+
+# Never /usr/include/httplib.h: Debian's is split and needs its shared library.
+find_path(KNET_HTTPLIB_DIR httplib.h PATHS ${PROJECT_SOURCE_DIR}/third_party/httplib NO_DEFAULT_PATH)
+if(NOT KNET_HTTPLIB_DIR)
+  message(FATAL_ERROR "third_party/httplib/httplib.h is missing; scripts/deps fetches it")
+endif()
+# The define changes its classes, so every file that includes it must have it: it travels with the target.
+add_library(knet_httplib INTERFACE)
+target_include_directories(knet_httplib SYSTEM INTERFACE ${KNET_HTTPLIB_DIR})
+target_compile_definitions(knet_httplib INTERFACE CPPHTTPLIB_OPENSSL_SUPPORT)
+target_link_libraries(knet_httplib INTERFACE knet_openssl)
