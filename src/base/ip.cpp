@@ -7,6 +7,19 @@
 #include <cstring>
 
 namespace knet {
+namespace {
+
+uint64_t load_be64(const uint8_t* bytes) {
+  uint64_t value = 0;
+  for (int i = 0; i < 8; ++i) value = value << 8 | bytes[i];
+  return value;
+}
+
+void store_be64(uint8_t* bytes, uint64_t value) {
+  for (int i = 0; i < 8; ++i) bytes[i] = static_cast<uint8_t>(value >> (56 - 8 * i));
+}
+
+}  // namespace
 
 IpAddr IpAddr::from_bytes(Family family, const void* bytes) {
   IpAddr ip;
@@ -16,8 +29,9 @@ IpAddr IpAddr::from_bytes(Family family, const void* bytes) {
 }
 
 std::optional<IpAddr> IpAddr::parse(std::string_view text) {
-  if (text.empty() || text.size() > INET6_ADDRSTRLEN) return std::nullopt;
-  std::array<char, INET6_ADDRSTRLEN + 1> buffer{};
+  // A NUL inside would hide what comes after it from inet_pton.
+  if (text.size() >= INET6_ADDRSTRLEN || text.find('\0') != std::string_view::npos) return std::nullopt;
+  std::array<char, INET6_ADDRSTRLEN> buffer{};
   std::memcpy(buffer.data(), text.data(), text.size());
   const bool v6 = text.find(':') != std::string_view::npos;
   std::array<uint8_t, 16> bytes{};
@@ -31,7 +45,7 @@ bool IpAddr::is_unspecified() const {
 
 bool IpAddr::is_loopback() const {
   if (is_v4()) return bytes_[0] == 127;
-  return is_v6() && *this == *parse("::1");
+  return is_v6() && load_be64(&bytes_[0]) == 0 && load_be64(&bytes_[8]) == 1;
 }
 
 bool IpAddr::is_link_local() const {
@@ -47,18 +61,15 @@ bool IpAddr::is_multicast() const {
 IpAddr IpAddr::plus(uint64_t count) const { return plus_shifted(count, 0); }
 
 IpAddr IpAddr::plus_shifted(uint64_t count, int shift) const {
+  if (is_v4()) return v4(v4_value() + (shift < 32 ? static_cast<uint32_t>(count << shift) : 0));
   IpAddr sum = *this;
-  const int width = static_cast<int>(size());
-  unsigned carry = 0;
-  for (int i = 0; i < width; ++i) {  // i counts bytes from the low end
-    unsigned add = 0;
-    for (int bit = 0; bit < 8; ++bit) {
-      const int source = i * 8 + bit - shift;
-      if (source >= 0 && source < 64 && (count >> source & 1) != 0) add |= 1u << bit;
-    }
-    const unsigned total = sum.bytes_[width - 1 - i] + add + carry;
-    sum.bytes_[width - 1 - i] = static_cast<uint8_t>(total);
-    carry = total >> 8;
+  const uint64_t low = load_be64(&bytes_[8]);
+  const uint64_t add_low = shift < 64 ? count << shift : 0;
+  const uint64_t add_high = shift <= 0 ? 0 : shift < 64 ? count >> (64 - shift) : shift < 128 ? count << (shift - 64) : 0;
+  const uint64_t carry = low + add_low < low ? 1 : 0;
+  if (is_v6()) {
+    store_be64(&sum.bytes_[0], load_be64(&bytes_[0]) + add_high + carry);
+    store_be64(&sum.bytes_[8], low + add_low);
   }
   return sum;
 }
@@ -76,10 +87,11 @@ std::optional<Prefix> Prefix::parse(std::string_view text) {
   const auto addr = IpAddr::parse(text.substr(0, slash));
   if (!addr) return std::nullopt;
   const std::string_view digits = text.substr(slash + 1);
-  if (digits.empty() || digits.size() > 3) return std::nullopt;
+  // from_chars takes "-0" and "024"; two texts of one subnet would be two keys in the store.
+  if (digits.size() > 1 && (digits.front() == '0' || digits.front() == '-')) return std::nullopt;
   int length = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
-  if (error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
+  if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size()) return std::nullopt;
   if (length < 0 || length > addr->bits()) return std::nullopt;
   return Prefix{*addr, length};
 }
@@ -119,14 +131,14 @@ IpAddr Prefix::last() const {
   return ip;
 }
 
-std::string Prefix::str() const { return fmt::format("{}/{}", addr_.str(), length_); }
+std::string Prefix::str() const { return addr_ ? fmt::format("{}/{}", addr_.str(), length_) : "-"; }
 
 std::optional<Mac> Mac::parse(std::string_view text) {
-  if (text.size() != 17) return std::nullopt;
+  if (text.size() != 17 || (text[2] != ':' && text[2] != '-')) return std::nullopt;
   Mac mac;
   for (int i = 0; i < 6; ++i) {
     const char* at = text.data() + 3 * i;
-    if (i > 0 && at[-1] != ':' && at[-1] != '-') return std::nullopt;
+    if (i > 0 && at[-1] != text[2]) return std::nullopt;
     const auto [end, error] = std::from_chars(at, at + 2, mac.bytes[i], 16);
     if (error != std::errc{} || end != at + 2) return std::nullopt;
   }

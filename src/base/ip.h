@@ -2,6 +2,7 @@
 // ordered, hashable by their bytes, no allocation. IPv4 sorts before IPv6.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstddef>
@@ -34,7 +35,8 @@ class IpAddr {
   constexpr bool is_v6() const { return family_ == Family::v6; }
   /// False for a default-constructed address. 0.0.0.0 and :: are set.
   constexpr explicit operator bool() const { return family_ != Family::none; }
-  constexpr int bits() const { return is_v4() ? 32 : 128; }
+  /// 32, 128, or 0 for a default-constructed address.
+  constexpr int bits() const { return static_cast<int>(size()) * 8; }
   constexpr size_t size() const { return is_v4() ? 4 : is_v6() ? 16 : 0; }
   const uint8_t* data() const { return bytes_.data(); }
   uint8_t* data() { return bytes_.data(); }
@@ -52,6 +54,7 @@ class IpAddr {
   /// The address `count << shift` further on; shift counts from the low end. For blocks wider than 64 bits.
   IpAddr plus_shifted(uint64_t count, int shift) const;
 
+  /// Canonical text (RFC 5952 for IPv6); "-" if default-constructed.
   std::string str() const;
   auto operator<=>(const IpAddr&) const = default;
 
@@ -63,9 +66,11 @@ class IpAddr {
 class Prefix {
  public:
   constexpr Prefix() = default;
-  /// Keeps the address as given; see masked().
-  constexpr Prefix(IpAddr addr, int length) : addr_(addr), length_(static_cast<uint8_t>(length)) {}
-  /// "10.0.0.0/8" or "fd00::/8"; a missing or too long length is refused, host bits are kept.
+  /// Keeps the address as given; see masked(). A length outside the family's width is brought to its nearer end.
+  constexpr Prefix(IpAddr addr, int length)
+      : addr_(addr), length_(static_cast<uint8_t>(std::clamp(length, 0, addr.bits()))) {}
+  /// "10.0.0.0/8" or "fd00::/8"; a missing or too long length is refused, and so are signs and
+  /// leading zeros in it; host bits are kept.
   static std::optional<Prefix> parse(std::string_view text);
   /// /32 or /128 of one address.
   static constexpr Prefix host(IpAddr addr) { return {addr, addr.bits()}; }
@@ -76,7 +81,7 @@ class Prefix {
   constexpr bool is_v4() const { return addr_.is_v4(); }
   constexpr bool is_v6() const { return addr_.is_v6(); }
   constexpr explicit operator bool() const { return static_cast<bool>(addr_); }
-  bool is_host() const { return length_ == addr_.bits(); }
+  bool is_host() const { return addr_ && length_ == addr_.bits(); }
   /// The same prefix with host bits cleared.
   Prefix masked() const;
   bool is_masked() const { return masked() == *this; }
@@ -86,7 +91,7 @@ class Prefix {
   /// The highest address: the broadcast address of an IPv4 prefix.
   IpAddr last() const;
 
-  /// "10.244.1.0/24"; host prefixes too are written with their length.
+  /// "10.244.1.0/24"; host prefixes too are written with their length. "-" if default-constructed.
   std::string str() const;
   auto operator<=>(const Prefix&) const = default;
 
@@ -97,8 +102,10 @@ class Prefix {
 
 struct Mac {
   std::array<uint8_t, 6> bytes{};
+  /// Six pairs of hex digits between five ':' or five '-'.
   static std::optional<Mac> parse(std::string_view text);
   bool is_zero() const { return *this == Mac{}; }
+  /// Lower case, with ':'.
   std::string str() const;
   auto operator<=>(const Mac&) const = default;
 };

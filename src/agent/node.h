@@ -1,0 +1,40 @@
+// A node's own settings and files: the flags that join and agent share, and the paths of design.md 5. Values.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "core/uplink.h"
+#include "store/store.h"
+
+namespace knet {
+
+struct NodePaths {
+  std::filesystem::path state_dir = "/var/lib/knet";
+  std::filesystem::path run_dir = "/run/knet";
+  std::filesystem::path subnet_file;  // empty: run_dir/subnet.env (the flanneld applet: /run/flannel/subnet.env)
+
+  std::filesystem::path subnet_env() const { return subnet_file.empty() ? run_dir / "subnet.env" : subnet_file; }
+  std::filesystem::path endpoints() const { return run_dir / "endpoints"; }
+  std::filesystem::path agent_socket() const { return run_dir / "agent.sock"; }    // root and group knet; full
+  std::filesystem::path status_socket() const { return run_dir / "status.sock"; }  // read-only, for all
+  std::filesystem::path node_name() const { return state_dir / "node-name"; }
+  std::filesystem::path node_file() const { return state_dir / "node.json"; }      // NodeSettings as enrolled
+  std::filesystem::path view_cache() const { return state_dir / "view.cache"; }
+  std::filesystem::path ipam() const { return state_dir / "ipam"; }
+  std::filesystem::path installed() const { return state_dir / "installed.json"; }
+};
+
+/// What the user chose for this node; saved by join in node.json (never secrets), read by a later agent.
+struct NodeSettings {
+  StoreOptions store;
+  std::string name;            // empty: persisted one, else the host's name
+  UplinkSelector uplink;
+  bool masquerade = true;      // and the cluster's config says so too
+  bool forward_accept = true;  // --no-forward-accept clears it
+  bool lower_rp_filter = true;
+  bool pods = true;
+};
+
+}  // namespace knet

@@ -1,0 +1,22 @@
+// compose(): the only producer of DesiredState. Pure. It makes the node's own part (blackhole of the own subnet,
+// sysctls, masquerade, forward accepts, pods' host routes) and, for each mode that is announced, still to be received,
+// or spoken by a peer, calls that mode with just its peers.
+#pragma once
+
+#include "core/mode.h"
+#include "core/plan.h"
+#include "core/view.h"
+
+namespace knet {
+
+/// Two producers of one key are an Error{bug} that names both, unless the precedence table (compose.cpp) says who wins.
+/// A peer whose data its mode refuses is left out with a notice. Sorted and complete.
+DesiredState compose(const ClusterView& view, const ModeRegistry& modes);
+
+/// What is ours for this view.
+Ownership ownership_of(const ClusterView& view);
+
+/// The MTU of pods' interfaces: the smallest over all modes that this node sends by or receives.
+ModeMtu pod_mtu(const ClusterView& view, const ModeRegistry& modes);
+
+}  // namespace knet

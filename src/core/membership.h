@@ -1,0 +1,65 @@
+// Membership: the peers' leases and nodes' records, kept from the store's snapshot and events. Pure state, no I/O.
+// Foreign or corrupt keys are remembered by name with the reason, shown once, and never stop the others.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/lease.h"
+#include "core/records.h"
+#include "core/view.h"
+
+namespace knet {
+
+struct StoreEvent {
+  std::string key;
+  std::string value;   // empty when deleted
+  bool deleted = false;
+  LeaseId lease = 0;
+  Revision rev = 0;    // mod revision (of the delete too)
+};
+
+class Membership {
+ public:
+  Membership(StorePaths paths, const ModeRegistry& modes) : paths_(std::move(paths)), modes_(modes) {}
+
+  /// What an event or a snapshot changed; the agent acts on it.
+  struct Change {
+    bool leases = false;
+    bool config = false;
+    bool nodes = false;
+    bool own_lease = false;       // ours was changed or deleted by somebody
+    bool schema = false;
+    std::vector<std::string> problems;  // new ones, for the log: "subnets/10.5.x: not a subnet key"
+  };
+  /// Replaces all by a complete listing at `rev`; what is not in it is gone. Values that changed are noticed too.
+  Change replace(std::vector<StoreEvent> all, Revision rev, const Lease& own);
+  Change apply(const StoreEvent& event, const Lease& own);
+
+  const std::vector<Lease>& leases() const { return leases_; }  // all but none; sorted by (subnet, subnet6); ours too
+  const std::map<std::string, NodeRecord>& nodes() const { return nodes_; }
+  const std::map<std::string, Reservation>& reservations() const { return reservations_; }
+  const std::string& config_json() const { return config_json_; }
+  int schema() const { return schema_; }
+  Revision rev() const { return rev_; }
+  const std::map<std::string, std::string>& problems() const { return problems_; }  // key -> why
+
+  /// Peers (without `own`) and their names, put into the view; conflicts dropped.
+  void fill(ClusterView& view, std::vector<std::string>* dropped = nullptr) const;
+
+ private:
+  StorePaths paths_;
+  const ModeRegistry& modes_;
+  std::vector<Lease> leases_;
+  std::map<std::string, NodeRecord> nodes_;
+  std::map<std::string, Reservation> reservations_;
+  std::map<std::string, std::string> problems_;
+  std::string config_json_;
+  std::string default_mode_ = "udp";
+  int schema_ = kSchema;
+  Revision rev_ = 0;
+};
+
+}  // namespace knet

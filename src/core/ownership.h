@@ -1,0 +1,38 @@
+// What is ours: the only place that decides whether an observed object may be changed or removed. Pure.
+// Routes: protocol 107 and a destination inside the cluster's networks. Links: our exact names plus our alias.
+// Addresses, neighbours, fdb entries: those on a link of ours. nft: tables knet and knet-hostports.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "core/netstate.h"
+
+namespace knet {
+
+/// Text in IFLA_IFALIAS of each link of ours.
+inline constexpr std::string_view kLinkAlias = "knet";
+
+struct Ownership {
+  std::vector<Prefix> networks;   // the cluster's networks, both families
+  /// Set for join's and the flanneld applet's takeover: flannel's own leftovers may be replaced and removed too:
+  /// flannel.<VNI>, flannel-v6.<VNI> and the protocol-boot routes inside the networks over them.
+  bool adopt_flannel = false;
+  /// Cluster networks that this node had before (config change): their protocol-107 routes are still ours.
+  std::vector<Prefix> former_networks;
+
+  bool owns(const Link& link) const;
+  bool owns(const Address& address, const NetState& observed) const;
+  bool owns(const Neighbor& neighbor, const NetState& observed) const;
+  bool owns(const FdbEntry& entry, const NetState& observed) const;
+  bool owns(const Nexthop& nexthop) const;
+  bool owns(const Route& route) const;
+  bool owns(const ForwardAccept& rule) const { (void)rule; return true; }  // observed only where it carries our comment
+  bool owns(const NftTable& table) const;
+  /// A pod's host veth: "knet" + 11 hex. It belongs to CNI; the agent never makes or removes it.
+  static bool is_pod_link(std::string_view name);
+  /// One of flannel's device names, and its alias or kind fits.
+  static bool is_flannel_link(const Link& link);
+};
+
+}  // namespace knet

@@ -1,0 +1,59 @@
+// ClusterView: all that compose() may look at, in one value. Made by the agent (or by a command straight from store
+// and kernel), never changed in place by anybody who holds it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "core/endpoint.h"
+#include "core/lease.h"
+#include "core/netstate.h"
+
+namespace knet {
+
+/// The NIC that carries traffic to the other nodes, for one family.
+struct Uplink {
+  DevName dev;
+  int index = 0;
+  uint32_t mtu = 0;
+  Prefix address;  // our address with the link's real prefix length: decides who is on link
+};
+
+/// This node. Host facts are those that compose's decisions rest on, taken from observe().
+struct LocalNode {
+  std::string name;
+  std::string machine_id;
+  IpAddr public_ip, public_ip6;   // announced; differs from the uplink's address behind NAT
+  Uplink uplink, uplink6;         // dev empty where the family is off
+  Lease lease;                    // ours; subnet unset before there is one
+  std::vector<std::string> receive;  // other modes that we announced before and still receive (design 6)
+  bool forward_accept = true;        // --no-forward-accept clears it
+  int rp_filter_all = 0;             // net.ipv4.conf.all.rp_filter as found
+  bool may_lower_rp_filter = true;   // all.rp_filter=1 may be lowered to 2 with a notice
+  std::vector<ForeignChain> forward_drops;
+  bool runs_pods = true;
+};
+
+/// A route learned by BGP: seam for bgp mode. Sorted by prefix; more than one next hop is ECMP.
+struct LearnedRoute {
+  Prefix dst;
+  std::vector<IpAddr> next_hops;
+  std::string peer;
+};
+
+struct ClusterView {
+  NetworkConfig config;
+  LocalNode self;
+  std::vector<Lease> leases;         // peers only, sorted by (subnet, subnet6)
+  std::vector<std::string> names;    // node name (or address) of each lease, same length; for people
+  std::vector<Endpoint> endpoints;   // pods of this node
+  std::vector<LearnedRoute> learned;
+  Revision rev = 0;
+};
+
+/// Peers whose subnets or addresses clash with ours or with each other lose to the older revision; one bad peer never
+/// stops the others. Returns one line per lease that was put out, and takes it out of the view.
+std::vector<std::string> drop_conflicts(ClusterView& view);
+
+}  // namespace knet

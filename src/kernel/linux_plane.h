@@ -1,0 +1,51 @@
+// The kernel of the current network namespace as a Plane: observe() dumps, apply() sends batches. One thread at a time;
+// it stays in the namespace in which it was made (sockets are opened in the constructor). It never runs a program.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "core/mode.h"
+#include "core/plan.h"
+#include "core/uplink.h"
+
+namespace knet {
+
+class LinuxPlane : public Plane {
+ public:
+  LinuxPlane();
+  ~LinuxPlane() override;
+
+  /// A kind whose dump was cut short (NLM_F_DUMP_INTR, retried a few times) or refused is not in `complete`.
+  /// Reads links with their attributes; addresses of all links; the sysctls named by watch_sysctls(); permanent neighbours and
+  /// fdb entries of our own links only; nexthops with our protocol; routes of the main table (IPv4/IPv6 unicast and blackhole
+  /// kinds, protocol kernel included); forward accepts and foreign forward drops; our nft tables.
+  Observed observe(Kinds kinds) override;
+  std::vector<OpResult> apply(const Plan& plan) override;
+
+  /// Sysctl paths that observe() shall read besides those known from earlier plans.
+  void watch_sysctls(const NetState& desired);
+  /// Port ids (nlmsg_pid) of the request sockets: the monitor ignores notifications that we caused.
+  std::vector<uint32_t> own_ports() const;
+
+  /// What the kernel would do with a packet (RTM_GETROUTE). Nothing: no route.
+  struct RouteAnswer {
+    DevName dev;
+    IpAddr via;
+    IpAddr src;
+    uint32_t mtu = 0;
+    RouteType type = RouteType::unicast;
+    uint8_t protocol = 0;
+    Prefix dst;  // the matching prefix (RTM_F_FIB_MATCH) where the kernel tells it
+  };
+  std::optional<RouteAnswer> route_to(const IpAddr& dst, const IpAddr& src = {}, const DevName& in = {});
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Probes without changing anything that stays (a scratch network namespace where it needs to make devices).
+KernelFeatures probe_kernel();
+
+}  // namespace knet
