@@ -10,7 +10,7 @@ foreach(script IN LISTS SCRIPTS)
   # Literals of 32 bytes side by side: \x would swallow a following hex digit, but each byte is escaped.
   string(REPEAT "\\\\x[0-9a-f][0-9a-f]" 32 line)
   string(REGEX REPLACE "(${line})" "\\1\"\n    \"" bytes "${bytes}")
-  string(APPEND functions "constexpr std::string_view k_${shell} =\n    \"${bytes}\";\n")
+  string(APPEND functions "constexpr std::string_view k_${shell} =\n    \"${bytes}\"sv;\n")
   string(APPEND branches "  if (shell == \"${shell}\") return k_${shell};\n")
 endforeach()
 file(WRITE ${OUTPUT}
@@ -19,7 +19,11 @@ file(WRITE ${OUTPUT}
 
 namespace knet {
 namespace {
-${functions}}  // namespace
+
+using namespace std::literals;
+
+${functions}
+}  // namespace
 
 std::string_view completion_script([[maybe_unused]] std::string_view shell) {
 ${branches}  return {};
