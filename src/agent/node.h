@@ -20,6 +20,7 @@ struct NodePaths {
   std::filesystem::path agent_socket() const { return run_dir / "agent.sock"; }    // root and group knet; full
   std::filesystem::path status_socket() const { return run_dir / "status.sock"; }  // read-only, for all
   std::filesystem::path node_name() const { return state_dir / "node-name"; }
+  std::filesystem::path machine_id() const { return state_dir / "machine-id"; }    // where /etc/machine-id won't do
   std::filesystem::path node_file() const { return state_dir / "node.json"; }      // NodeSettings as enrolled
   std::filesystem::path view_cache() const { return state_dir / "view.cache"; }
   std::filesystem::path ipam() const { return state_dir / "ipam"; }
@@ -36,5 +37,17 @@ struct NodeSettings {
   bool lower_rp_filter = true;
   bool pods = true;
 };
+
+/// The settings as last enrolled; nothing if this node never was. Throws Error{config} naming the file if it is damaged.
+std::optional<NodeSettings> load_node_settings(const NodePaths& paths);
+void save_node_settings(const NodePaths& paths, const NodeSettings& settings);
+
+/// The name given, else the persisted one, else the host's name in lower case; checked. Throws Error{usage}.
+std::string resolve_node_name(const NodePaths& paths, const std::string& given);
+/// <state-dir>/machine-id, else /etc/machine-id, else a new one; `keep` writes a new one down.
+std::string resolve_machine_id(const NodePaths& paths, bool keep);
+
+/// The words of a `knet agent` line that runs this node with these paths and settings; never a secret.
+std::string agent_line(const NodePaths& paths, const NodeSettings& settings);
 
 }  // namespace knet
