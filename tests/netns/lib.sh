@@ -1,0 +1,187 @@
+# Sourced by each script here. Builds a cluster of network namespaces by hand and witnesses it with iproute2, nft and
+# ping, never with knet alone.
+#
+#      n1 .1 ── veth ──┐                      names are kt<pid>-n1, kt<pid>-sw, kt<pid>-n1-p1
+#      n2 .2 ── veth ──┼── bridge br0 in sw   underlay 192.168.77.0/24 and fd00:77::/64, device eth0
+#      n3 .3 ── veth ──┘
+#
+# Every test ends with assert_clean. Whatever happens, cleanup() takes down what the test made, and kills only what
+# it started. Waits are for a fact (`eventually`, `within`), never sleeps.
+set -euo pipefail
+
+KNET=${KNET:-$PWD/build/knet}
+[[ $(id -u) -eq 0 ]] || { echo "skip: needs root (network namespaces)"; exit 77; }
+[[ -x $KNET ]] || { echo "no program at $KNET: scripts/build"; exit 1; }
+
+TAG=kt$$
+WORK=$(mktemp -d "/tmp/knet-test-$$-XXXXXX")
+PIDS=()
+NAMESPACES=()
+NODES=()
+KEEP_LOGS=${KEEP_LOGS:-}
+
+die() { echo "FAIL: $*" >&2; exit 1; }
+note() { echo "--- $*"; }
+
+cleanup() {
+  local status=$?
+  trap - EXIT INT TERM
+  if [[ $status -ne 0 && $status -ne 77 ]]; then
+    for log in "$WORK"/*/*.log; do [[ -f $log ]] && { echo "=== ${log#"$WORK"/}"; tail -n 40 "$log"; } done
+  fi >&2
+  local pid ns
+  for pid in "${PIDS[@]:-}"; do [[ -n $pid ]] && kill -9 "$pid" 2>/dev/null; done
+  wait 2>/dev/null
+  for ns in "${NAMESPACES[@]:-}"; do [[ -n $ns ]] && ip netns del "$ns" 2>/dev/null; done
+  [[ -n $KEEP_LOGS ]] || rm -rf "$WORK"
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# eventually SECONDS COMMAND...: polls each 20 ms until the command succeeds.
+eventually() {
+  local limit=$1 deadline
+  shift
+  deadline=$(($(date +%s%N) + $(awk -v s="$limit" 'BEGIN { printf "%d", s * 1e9 }')))
+  until "$@" >/dev/null 2>&1; do
+    [[ $(date +%s%N) -lt $deadline ]] || { echo "not within $limit s: $*" >&2; "$@" >&2 || true; return 1; }
+    sleep 0.02
+  done
+}
+# never SECONDS COMMAND...: the command must not succeed once in that time.
+never() {
+  local limit=$1 deadline
+  shift
+  deadline=$(($(date +%s%N) + $(awk -v s="$limit" 'BEGIN { printf "%d", s * 1e9 }')))
+  while [[ $(date +%s%N) -lt $deadline ]]; do
+    if "$@" >/dev/null 2>&1; then echo "happened, but must not: $*" >&2; return 1; fi
+    sleep 0.02
+  done
+}
+# expect STATUS COMMAND...: the exit status must be this one; output in $OUT.
+expect() {
+  local want=$1 got=0
+  shift
+  OUT=$(timeout 30 "$@" 2>&1) || got=$?
+  [[ $got -eq $want ]] || { echo "$OUT"; die "exit $got, expected $want: $*"; }
+}
+contains() { [[ $OUT == *"$1"* ]] || { echo "$OUT"; die "output lacks: $1"; }; }
+lacks() { [[ $OUT != *"$1"* ]] || { echo "$OUT"; die "output must not have: $1"; }; }
+
+new_ns() { # NAME -> namespace $TAG-NAME
+  ip netns add "$TAG-$1"
+  NAMESPACES+=("$TAG-$1")
+  ip -n "$TAG-$1" link set lo up
+  ip netns exec "$TAG-$1" sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
+}
+in_ns() { # NAME COMMAND...
+  local name=$1
+  shift
+  ip netns exec "$TAG-$name" "$@"
+}
+
+switch() { # NAME: a namespace with a bridge
+  new_ns "$1"
+  in_ns "$1" ip link add br0 type bridge
+  in_ns "$1" ip link set br0 up
+}
+node() { # NAME NUMBER [SWITCH [MTU]]: a node 192.168.77.NUMBER, fd00:77::NUMBER on the switch
+  local name=$1 number=$2 sw=${3:-sw} mtu=${4:-1500}
+  new_ns "$name"
+  NODES+=("$name")
+  mkdir -p "$WORK/$name"
+  ip -n "$TAG-$name" link add eth0 mtu "$mtu" type veth peer name "$name" mtu "$mtu" netns "$TAG-$sw"
+  ip -n "$TAG-$sw" link set "$name" master br0 up
+  ip -n "$TAG-$name" link set eth0 up
+  ip -n "$TAG-$name" addr add "192.168.77.$number/24" dev eth0
+  ip -n "$TAG-$name" addr add "fd00:77::$number/64" dev eth0 nodad
+  ip -n "$TAG-$name" route add default via 192.168.77.254
+  ip -n "$TAG-$name" -6 route add default via fd00:77::fe
+}
+
+STORE=${STORE:-sqlite://$WORK/knet.db}
+knet_in() { # NODE ARGUMENT...
+  local name=$1
+  shift
+  ip netns exec "$TAG-$name" env KNET_STORE="$STORE" KNET_STATE_DIR="$WORK/$name/state" KNET_RUN_DIR="$WORK/$name/run" \
+    "$KNET" "$@"
+}
+# knet init ... in the first node's namespace
+init() { knet_in "${NODES[0]}" init "$@"; }
+
+declare -A AGENT
+start_agent() { # NODE ARGUMENT...: in the background, does not wait
+  local name=$1
+  shift
+  ip netns exec "$TAG-$name" env KNET_STORE="$STORE" KNET_STATE_DIR="$WORK/$name/state" KNET_RUN_DIR="$WORK/$name/run" \
+    "$KNET" agent --node-name "$name" "$@" >>"$WORK/$name/agent.log" 2>&1 &
+  AGENT[$name]=$!
+  PIDS+=($!)
+}
+stop_agent() { # NODE [SIGNAL]
+  kill "-${2:-TERM}" "${AGENT[$1]}"
+  wait "${AGENT[$1]}" 2>/dev/null || true
+}
+agent_ready() { knet_in "$1" status >/dev/null 2>&1; }
+start_agents() { # NODE...: and wait until each is ready
+  local name
+  for name in "$@"; do start_agent "$name"; done
+  for name in "$@"; do eventually 5 agent_ready "$name"; done
+}
+subnet_of() { sed -n 's/^FLANNEL_SUBNET=\(.*\)\.1\/\([0-9]*\)$/\1.0\/\2/p' "$WORK/$1/run/subnet.env"; }
+subnet6_of() { sed -n 's/^FLANNEL_IPV6_SUBNET=\(.*\)::1\/\([0-9]*\)$/\1::\/\2/p' "$WORK/$1/run/subnet.env"; }
+
+cni_config() { # NODE
+  printf '{"cniVersion":"1.0.0","name":"knet","type":"knet","stateDir":"%s","runDir":"%s"}' \
+    "$WORK/$1/state" "$WORK/$1/run"
+}
+cni() { # COMMAND NODE POD: runs the plugin as a runtime would; its result on stdout
+  cni_config "$2" | ip netns exec "$TAG-$2" env CNI_COMMAND="$1" CNI_CONTAINERID="$TAG-$2-$3" CNI_IFNAME=eth0 \
+    CNI_NETNS="/run/netns/$TAG-$2-$3" CNI_PATH=/nowhere "$KNET" cni
+}
+declare -A POD_IP POD_IP6
+pod() { # NODE POD: makes the pod's namespace and attaches it; its addresses are in POD_IP[NODE-POD], POD_IP6
+  new_ns "$1-$2"
+  cni ADD "$1" "$2" >"$WORK/$1/$2.json"
+  POD_IP[$1-$2]=$(jq -r '[.ips[].address | select(contains(":") | not)][0] // "" | split("/")[0]' "$WORK/$1/$2.json")
+  POD_IP6[$1-$2]=$(jq -r '[.ips[].address | select(contains(":"))][0] // "" | split("/")[0]' "$WORK/$1/$2.json")
+}
+can_ping() { # FROM TO-ADDRESS [PING ARGUMENT...]: from a pod or node, one packet, one second
+  local from=$1 to=$2
+  shift 2
+  in_ns "$from" ping -n -q -c 1 -W 1 "$@" "$to" >/dev/null
+}
+
+# A flood in the background while something happens; `flood_lost` tells how many packets were lost.
+flood() { # FROM TO-ADDRESS [PING ARGUMENT...]
+  local from=$1 to=$2
+  shift 2
+  in_ns "$from" ping -n -q -i 0.01 "$@" "$to" >"$WORK/flood" 2>&1 &
+  FLOOD=$!
+  PIDS+=("$FLOOD")
+}
+flood_lost() {
+  local pid
+  pid=$(pgrep -P "$FLOOD" ping || echo "$FLOOD")
+  kill -INT "$pid"
+  wait "$FLOOD" 2>/dev/null || true
+  awk '/packets transmitted/ { print $1 - $4; found = 1 } END { if (!found) print "none sent" }' "$WORK/flood"
+}
+
+# After `knet leave` on each node nothing of ours may be left in its namespace.
+assert_clean() {
+  local name left
+  for name in "${NODES[@]}"; do
+    [[ -n ${AGENT[$name]:-} ]] && kill -0 "${AGENT[$name]}" 2>/dev/null && stop_agent "$name"
+    knet_in "$name" leave >"$WORK/$name/leave.log" 2>&1 || { cat "$WORK/$name/leave.log"; die "leave on $name"; }
+    left=$(in_ns "$name" ip -o link | grep -E ': knet' || true)
+    left+=$(in_ns "$name" ip -4 route show table all proto 107 || true)
+    left+=$(in_ns "$name" ip -6 route show table all proto 107 || true)
+    left+=$(in_ns "$name" ip nexthop show proto 107 || true)
+    left+=$(in_ns "$name" nft list ruleset | grep -E 'knet' || true)
+    [[ -z $left ]] || { echo "$left"; die "left on $name after leave"; }
+    [[ ! -e $WORK/$name/state && ! -e $WORK/$name/run ]] || die "files left: $(find "$WORK/$name/state" "$WORK/$name/run" 2>/dev/null)"
+  done
+  note "clean"
+}
