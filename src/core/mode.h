@@ -60,6 +60,8 @@ class ModeState {
   void add(Route route, uint32_t peer);
   /// One line for people: a peer that can't be reached and why.
   void notice(std::string text);
+  /// Why this node can't be ready in this mode.
+  void blocker(std::string text);
 
  private:
   DesiredState& out_;
@@ -107,7 +109,7 @@ class ModeRegistry {
   std::span<const Mode* const> modes_;
 };
 
-/// The table that CMake writes from modes/*.cpp.
+/// The table that CMake writes from modes/*.cpp. These two live in the modes library.
 std::span<const Mode* const> all_modes();
 const ModeRegistry& mode_registry();
 

@@ -90,12 +90,13 @@ struct Address {
   Key key() const { return {dev, prefix}; }
 };
 
-/// A value below /proc/sys. Never removed; only set. Desired `value` matches if equal as text, or, with
-/// `at_most`, if the observed number is not greater (rp_filter).
+/// A value below /proc/sys. Never removed; only set. A desired one is fulfilled by `value` or, where given, by
+/// `also` (an equally good value that is left alone where found: rp_filter 0 where loose is wanted).
 struct Sysctl {
   static constexpr Kind kKind = Kind::sysctl;
   std::string path;  // "net/ipv4/ip_forward"
   std::string value;
+  std::string also;  // desired only
   DevName dev;       // the device it belongs to, if any: it depends on it
   bool optional = false;  // missing path (module not there) or read-only /proc is a notice, not a failure
   Origin origin;
@@ -148,7 +149,7 @@ struct Route {
   static constexpr uint8_t kProtocol = 107;  // our mark, see /etc/iproute2/rt_protos.d
   Prefix dst;
   uint32_t table = kMainTable;
-  uint32_t metric = 0;       // 0 in a desired IPv6 route means the kernel's 1024
+  uint32_t metric = 0;       // 0 in an IPv6 route means the kernel's 1024; see key()
   RouteType type = RouteType::unicast;
   DevName dev;
   IpAddr via;                // not set: on link
@@ -161,7 +162,7 @@ struct Route {
   bool dead = false;         // observed only: RTNH_F_DEAD or LINKDOWN
   Origin origin;
   using Key = std::tuple<uint32_t, Prefix, uint32_t>;
-  Key key() const { return {table, dst, metric}; }
+  Key key() const { return {table, dst, metric == 0 && dst.is_v6() ? 1024 : metric}; }
 };
 
 /// One accept rule of ours in a foreign forward chain whose policy is DROP: traffic from (source) or to our network.

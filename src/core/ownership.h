@@ -1,6 +1,7 @@
 // What is ours: the only place that decides whether an observed object may be changed or removed. Pure.
 // Routes: protocol 107 and a destination inside the cluster's networks. Links: our exact names plus our alias.
-// Addresses, neighbours, fdb entries: those on a link of ours. nft: tables knet and knet-hostports.
+// Addresses, neighbours, fdb entries: those on a link of ours. nft: table knet (knet-hostports belongs to CNI's portmap,
+// which writes it without an agent; only `knet leave` removes it).
 #pragma once
 
 #include <string_view>
@@ -16,8 +17,9 @@ inline constexpr std::string_view kLinkAlias = "knet";
 struct Ownership {
   std::vector<Prefix> networks;   // the cluster's networks, both families
   /// Set for join's and the flanneld applet's takeover: flannel's own leftovers may be replaced and removed too:
-  /// flannel.<VNI>, flannel-v6.<VNI> and the protocol-boot routes inside the networks over them.
+  /// its devices (is_flannel_link) and the protocol-boot routes inside the networks over them or via a peer's address.
   bool adopt_flannel = false;
+  std::vector<IpAddr> peer_addresses;  // of the leases, sorted
   /// Cluster networks that this node had before (config change): their protocol-107 routes are still ours.
   std::vector<Prefix> former_networks;
 
@@ -29,9 +31,11 @@ struct Ownership {
   bool owns(const Route& route) const;
   bool owns(const ForwardAccept& rule) const { (void)rule; return true; }  // observed only where it carries our comment
   bool owns(const NftTable& table) const;
+  /// Inside the cluster's networks, now or before.
+  bool inside(const Prefix& prefix) const;
   /// A pod's host veth: "knet" + 11 hex. It belongs to CNI; the agent never makes or removes it.
   static bool is_pod_link(std::string_view name);
-  /// One of flannel's device names, and its alias or kind fits.
+  /// flannel.<VNI> and flannel-v6.<VNI> (vxlan of that VNI), flannel.ipip, flannel-wg, flannel-wg-v6, flannel0.
   static bool is_flannel_link(const Link& link);
 };
 

@@ -12,6 +12,7 @@
 
 namespace knet {
 
+/// create: the key must be free (EXCL). replace: ours is there, or was a moment ago: create it or take its place.
 enum class Verb : uint8_t { create, replace, remove };
 enum class Why : uint8_t {
   missing,    // wanted, not there
@@ -53,6 +54,9 @@ struct Plan {
   const NetState* observed = nullptr;
   std::vector<Stage> stages;
   std::vector<Foreign> foreign;
+  /// Wanted, but not possible now, one line for each device: "knet.1 waits for eth0, which is not there". No op is
+  /// planned for these, so that nobody retries what can't succeed; the device's return is a link event.
+  std::vector<std::string> waiting;
 
   bool empty() const { return stages.empty(); }
   size_t size() const;
@@ -68,7 +72,9 @@ struct DesiredState {
 
 /// Stages: links that must go for recreation, links, addresses, sysctls, neighbours and fdb, nexthops, routes,
 /// forward accepts, nft; then deletes in reverse. Where a link is to be recreated, absent or down, its dependants
-/// are taken as absent, so that one plan converges. A kind that is not in observed.complete gets creates and replaces
+/// are taken as absent, so that one plan converges. What goes with a removed link has no remove op of its own. A
+/// wanted vxlan link whose VNI and port another one holds: flannel's is removed first (adoption), else it is foreign.
+/// Routes over a pod's link are made and mended, never removed: they go with the link, which is CNI's. A kind that is not in observed.complete gets creates and replaces
 /// only if it was read at all (its vector is then partial): never deletes. Kinds outside `kinds` are left out.
 Plan diff(const DesiredState& desired, const Observed& observed, const Ownership& own, Kinds kinds = all_kinds());
 
