@@ -205,3 +205,26 @@ TEST_CASE("a descriptor that is no namespace is refused by its step") {
   CHECK(message_of([&] { Child::start({.argv = {"true"}, .namespaces = {null.get()}}); }).find("enter a namespace: ") !=
         std::string::npos);
 }
+
+TEST_CASE("namespaces are entered before the program starts") {
+  const Finished made = run({"unshare", "--user", "--map-root-user", "--uts", "true"});
+  if (made.status != 0) {
+    WARN("no user namespaces here: " + made.err);
+    return;
+  }
+  Child holder = Child::start({.argv = {"unshare", "--user", "--map-root-user", "--uts", "sleep", "60"}});
+  const std::string folder = "/proc/" + std::to_string(holder.pid()) + "/";
+  const auto name = [](const std::string& path) { return std::filesystem::read_symlink(path).native(); };
+  for (const auto end = Clock::now() + 5s; read_file(folder + "comm") != "sleep\n" && Clock::now() < end;) {
+    std::this_thread::sleep_for(2ms);
+  }
+  REQUIRE(name(folder + "ns/uts") != name("/proc/self/ns/uts"));
+  const Fd user(::open((folder + "ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd uts(::open((folder + "ns/uts").c_str(), O_RDONLY | O_CLOEXEC));
+  const Finished inside = run(Launch{.argv = {"readlink", "/proc/self/ns/user", "/proc/self/ns/uts"},
+                                     .namespaces = {user.get(), uts.get()},
+                                     .death_signal = SIGKILL},
+                              {}, 5s);
+  CHECK(inside.status == 0);
+  CHECK(inside.out == name(folder + "ns/user") + "\n" + name(folder + "ns/uts") + "\n");
+}
