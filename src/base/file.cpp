@@ -26,7 +26,9 @@ void write_all(int fd, std::string_view bytes, const fs::path& path) {
   }
 }
 
-fs::path directory_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+fs::path directory_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
 
 void sync_directory(const fs::path& directory) {
   const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -41,7 +43,8 @@ bool holds(const fs::path& path, std::string_view bytes) {
   return read_file(path, bytes.size() + 1) == bytes;
 }
 
-/// A complete file of a hidden name beside `path`, so that directory readers that go by suffix never take it up.
+/// A complete file of a hidden name beside `path`, so that directory readers that go by suffix never take it
+/// up.
 fs::path write_beside(const fs::path& path, std::string_view bytes, unsigned mode, bool durable) {
   make_directories(directory_of(path));
   std::string name = (directory_of(path) / ("." + path.filename().native() + ".XXXXXX")).native();
@@ -57,9 +60,10 @@ fs::path write_beside(const fs::path& path, std::string_view bytes, unsigned mod
 }
 
 bool same_file(int fd, const fs::path& path) {
-  struct stat open_file {}, named {};
-  return ::fstat(fd, &open_file) == 0 && ::stat(path.c_str(), &named) == 0 && open_file.st_ino == named.st_ino &&
-         open_file.st_dev == named.st_dev;
+  struct stat open_file {
+  }, named{};
+  return ::fstat(fd, &open_file) == 0 && ::stat(path.c_str(), &named) == 0 &&
+         open_file.st_ino == named.st_ino && open_file.st_dev == named.st_dev;
 }
 
 }  // namespace
@@ -101,7 +105,7 @@ bool write_file(const fs::path& path, std::string_view bytes, unsigned mode, boo
 }
 
 bool create_file(const fs::path& path, std::string_view bytes, unsigned mode, bool durable) {
-  if (struct stat info {}; ::lstat(path.c_str(), &info) == 0) return false;
+  if (struct stat info{}; ::lstat(path.c_str(), &info) == 0) return false;
   const fs::path complete = write_beside(path, bytes, mode, durable);
   const Undo discard([&] { ::unlink(complete.c_str()); });
   // link(2) is as exclusive as O_EXCL, and nobody ever sees the file half written.
@@ -121,7 +125,7 @@ bool remove_file(const fs::path& path) {
 
 void make_directories(const fs::path& path, unsigned mode) {
   if (path.empty()) return;
-  if (struct stat info {}; ::stat(path.c_str(), &info) == 0) {
+  if (struct stat info{}; ::stat(path.c_str(), &info) == 0) {
     if (!S_ISDIR(info.st_mode)) throw_errno(ENOTDIR, "make directory {}", path.native());
     return;
   }

@@ -39,9 +39,7 @@ std::optional<IpAddr> IpAddr::parse(std::string_view text) {
   return from_bytes(v6 ? Family::v6 : Family::v4, bytes.data());
 }
 
-bool IpAddr::is_unspecified() const {
-  return family_ != Family::none && bytes_ == std::array<uint8_t, 16>{};
-}
+bool IpAddr::is_unspecified() const { return family_ != Family::none && bytes_ == std::array<uint8_t, 16>{}; }
 
 bool IpAddr::is_loopback() const {
   if (is_v4()) return bytes_[0] == 127;
@@ -65,7 +63,10 @@ IpAddr IpAddr::plus_shifted(uint64_t count, int shift) const {
   IpAddr sum = *this;
   const uint64_t low = load_be64(&bytes_[8]);
   const uint64_t add_low = shift < 64 ? count << shift : 0;
-  const uint64_t add_high = shift <= 0 ? 0 : shift < 64 ? count >> (64 - shift) : shift < 128 ? count << (shift - 64) : 0;
+  const uint64_t add_high = shift <= 0    ? 0
+                            : shift < 64  ? count >> (64 - shift)
+                            : shift < 128 ? count << (shift - 64)
+                                          : 0;
   const uint64_t carry = low + add_low < low ? 1 : 0;
   if (is_v6()) {
     store_be64(&sum.bytes_[0], load_be64(&bytes_[0]) + add_high + carry);
@@ -116,9 +117,7 @@ bool Prefix::contains(const IpAddr& ip) const {
   return ((ip.data()[whole] ^ addr_.data()[whole]) & static_cast<uint8_t>(0xff << (8 - rest))) == 0;
 }
 
-bool Prefix::contains(const Prefix& other) const {
-  return other.length_ >= length_ && contains(other.addr_);
-}
+bool Prefix::contains(const Prefix& other) const { return other.length_ >= length_ && contains(other.addr_); }
 
 IpAddr Prefix::last() const {
   IpAddr ip = masked().addr_;

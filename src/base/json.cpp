@@ -25,7 +25,8 @@ std::string_view reason(std::string_view text) {
 nlohmann::json parse_json(std::string_view text, std::string_view what) {
   using Json = nlohmann::json;
   const auto check_depth = [&](int depth, Json::parse_event_t event, Json&) {
-    const bool opens = event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
+    const bool opens =
+        event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start;
     if (opens && depth >= kDeepest) {
       fail(ErrorKind::config, "{}: JSON nested deeper than {} levels", what, kDeepest);
     }
@@ -37,7 +38,8 @@ nlohmann::json parse_json(std::string_view text, std::string_view what) {
     fail(ErrorKind::config, "{}: not JSON at byte {}: {}", what, error.byte,
          printable(reason(error.what()), kReasonLimit));
   } catch (const Json::exception& error) {
-    fail(ErrorKind::config, "{}: not JSON that can be read: {}", what, printable(reason(error.what()), kReasonLimit));
+    fail(ErrorKind::config, "{}: not JSON that can be read: {}", what,
+         printable(reason(error.what()), kReasonLimit));
   }
 }
 

@@ -39,7 +39,8 @@ std::optional<Level> level_named(std::string_view name) {
   return std::nullopt;
 }
 
-/// systemd.exec(5), JOURNAL_STREAM: "device:inode" of the journal's socket; stderr may have been redirected since.
+/// systemd.exec(5), JOURNAL_STREAM: "device:inode" of the journal's socket; stderr may have been redirected
+/// since.
 bool stderr_is_journal() {
   const char* stream = std::getenv("JOURNAL_STREAM");
   struct stat info {};
@@ -49,8 +50,9 @@ bool stderr_is_journal() {
 
 void write_stderr(Level level, std::string_view line) {
   static const bool journal = stderr_is_journal();
-  std::string text = journal ? fmt::format("<{}>", row(level).priority)
-                             : fmt::format("{} {}: ", format_time(std::chrono::system_clock::now()), row(level).name);
+  std::string text =
+      journal ? fmt::format("<{}>", row(level).priority)
+              : fmt::format("{} {}: ", format_time(std::chrono::system_clock::now()), row(level).name);
   text += line;
   text += '\n';
   std::string_view rest = text;
@@ -68,8 +70,10 @@ std::string one_line(std::string_view line) {
   result.reserve(line.size());
   for (const char c : line) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) result += c;
-    else result += printable(std::string_view(&c, 1));
+    if (byte >= 0x20 && byte != 0x7f)
+      result += c;
+    else
+      result += printable(std::string_view(&c, 1));
   }
   return result;
 }
@@ -81,8 +85,10 @@ struct Output {
 
   void put(const std::vector<Repeats::Line>& lines) {
     for (const Repeats::Line& line : lines) {
-      if (sink) sink(line.level, line.text);
-      else write_stderr(line.level, line.text);
+      if (sink)
+        sink(line.level, line.text);
+      else
+        write_stderr(line.level, line.text);
     }
   }
 };
@@ -129,7 +135,8 @@ std::vector<Repeats::Line> Repeats::flush(Time now, bool all) {
     if (!over(entry)) continue;
     report(entry, now, out);
     // Still coming: goes on being counted, so that a steady repeat is one line a minute and not two.
-    if (!all && entry.times > (entry.written ? 1u : 0u)) again.push_back({entry.level, std::move(entry.text), now, 0, false});
+    if (!all && entry.times > (entry.written ? 1u : 0u))
+      again.push_back({entry.level, std::move(entry.text), now, 0, false});
   }
   std::erase_if(entries_, over);
   std::move(again.begin(), again.end(), std::back_inserter(entries_));

@@ -1,5 +1,6 @@
-// What of a stream of log lines is to be written now: a line said before within the last minute is only counted, and
-// its count is written when the minute is over. A plain value: no clock (the time is given), no lock, no output.
+// What of a stream of log lines is to be written now: a line said before within the last minute is only
+// counted, and its count is written when the minute is over. A plain value: no clock (the time is given), no
+// lock, no output.
 #pragma once
 
 #include <chrono>
@@ -21,8 +22,8 @@ class Repeats {
   static constexpr std::chrono::seconds kWindow{60};
   static constexpr size_t kMostLines = 256;
 
-  /// The lines to write now, in order: counts that fell due, then this line unless it is a repeat. A line that keeps
-  /// coming is written once at first and then as one count a minute.
+  /// The lines to write now, in order: counts that fell due, then this line unless it is a repeat. A line
+  /// that keeps coming is written once at first and then as one count a minute.
   std::vector<Line> add(Level level, std::string_view line, Time now);
   /// The counts that fell due; with `all`, every count so far.
   std::vector<Line> flush(Time now, bool all = false);

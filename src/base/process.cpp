@@ -76,7 +76,8 @@ void redirect_stdio(const Prepared& prepared) {
     }
   }
   for (size_t i = 0; i < 3; ++i) {
-    if (source[i] >= 0 && ::dup2(source[i], static_cast<int>(i)) < 0) give_up(prepared, "redirect its input and output");
+    if (source[i] >= 0 && ::dup2(source[i], static_cast<int>(i)) < 0)
+      give_up(prepared, "redirect its input and output");
   }
 }
 
@@ -105,7 +106,8 @@ std::string program_file(const Launch& launch) {
   for (const std::string_view folder : split(path != nullptr ? path : "/usr/sbin:/usr/bin:/sbin:/bin", ':')) {
     const std::string candidate = fmt::format("{}/{}", folder.empty() ? "." : folder, name);
     std::error_code ignored;
-    if (std::filesystem::is_regular_file(candidate, ignored) && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+    if (std::filesystem::is_regular_file(candidate, ignored) && ::access(candidate.c_str(), X_OK) == 0)
+      return candidate;
   }
   fail(ErrorKind::kernel, "run {}: there is no such program in PATH", name);
 }
@@ -128,7 +130,8 @@ Fd above_stdio(int fd, std::string_view what) {
 Fd memory_file(std::string_view bytes) {
   Fd fd = above_stdio(::memfd_create("knet-stdio", MFD_CLOEXEC), "make a file in memory");
   for (size_t done = 0; done < bytes.size();) {
-    const ssize_t count = ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+    const ssize_t count =
+        ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
     if (count < 0 && errno != EINTR) throw_errno(errno, "write to a file in memory");
     if (count > 0) done += static_cast<size_t>(count);
   }
@@ -225,7 +228,8 @@ std::optional<int> Child::wait(std::chrono::milliseconds timeout) {
       pid_ = -1;
       return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
     }
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) return std::nullopt;
     pollfd ended{.fd = pidfd_.get(), .events = POLLIN, .revents = 0};
     // Without a pidfd (no descriptor left when it was started) there is only looking again.
@@ -259,7 +263,8 @@ pid_t Child::release() {
 }
 
 Finished run(Launch launch, std::string_view stdin_text, std::chrono::milliseconds timeout) {
-  // Files in memory and not pipes: no pump, no SIGPIPE, and a grandchild that keeps them open holds nobody up.
+  // Files in memory and not pipes: no pump, no SIGPIPE, and a grandchild that keeps them open holds nobody
+  // up.
   const Fd in = memory_file(stdin_text);
   const Fd out = memory_file({});
   const Fd err = memory_file({});
@@ -277,8 +282,8 @@ Finished run(Launch launch, std::string_view stdin_text, std::chrono::millisecon
   return {*status, contents(out, "its stdout"), contents(err, "its stderr")};
 }
 
-Finished run(std::vector<std::string> argv, std::string_view stdin_text, std::optional<std::vector<std::string>> env,
-             std::chrono::milliseconds timeout) {
+Finished run(std::vector<std::string> argv, std::string_view stdin_text,
+             std::optional<std::vector<std::string>> env, std::chrono::milliseconds timeout) {
   return run(Launch{.argv = std::move(argv), .env = std::move(env)}, stdin_text, timeout);
 }
 

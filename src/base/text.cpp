@@ -161,8 +161,8 @@ std::string format_time(std::chrono::system_clock::time_point time) {
   const year_month_day date{day};
   const hh_mm_ss clock{seconds_point - day};
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()), clock.hours().count(),
-                     clock.minutes().count(), clock.seconds().count());
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     clock.hours().count(), clock.minutes().count(), clock.seconds().count());
 }
 
 std::optional<std::chrono::system_clock::time_point> parse_time(std::string_view text) {
@@ -214,11 +214,16 @@ std::string printable(std::string_view text, size_t limit) {
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     std::string piece;
-    if (c == '\n') piece = "\\n";
-    else if (c == '\t') piece = "\\t";
-    else if (c == '\r') piece = "\\r";
-    else if (byte < 0x20 || byte > 0x7e) piece = fmt::format("\\x{:02x}", byte);
-    else piece = std::string(1, c);
+    if (c == '\n')
+      piece = "\\n";
+    else if (c == '\t')
+      piece = "\\t";
+    else if (c == '\r')
+      piece = "\\r";
+    else if (byte < 0x20 || byte > 0x7e)
+      piece = fmt::format("\\x{:02x}", byte);
+    else
+      piece = std::string(1, c);
     if (result.size() + piece.size() > limit) return result + "...";
     result += piece;
   }

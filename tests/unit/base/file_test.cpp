@@ -99,7 +99,8 @@ TEST_CASE("equal bytes are not written again; others replace the file by another
   const Folder folder;
   const fs::path path = folder / "f";
   write_file(path, "same");
-  struct stat first {}, second {}, third {};
+  struct stat first {
+  }, second{}, third{};
   REQUIRE(::stat(path.c_str(), &first) == 0);
   CHECK_FALSE(write_file(path, "same"));
   REQUIRE(::stat(path.c_str(), &second) == 0);

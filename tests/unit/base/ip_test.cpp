@@ -47,10 +47,27 @@ TEST_CASE("addresses are read and written in their canonical text") {
 }
 
 TEST_CASE("what is not exactly one address is refused") {
-  for (const std::string& text :
-       {""s, "10.0.0"s, "10.0.0.256"s, "10.0.0.1 "s, " 10.0.0.1"s, "010.0.0.1"s, "0x0a.0.0.1"s, "10.0.0.1/24"s,
-        "-1.0.0.1"s, "10.0.0.1\0"s, "10.0.0.1\0.5"s, ":"s, ":::"s, "1::2::3"s, "fe80::1%eth0"s, "[::1]"s, "::g"s,
-        "::1\0"s, std::string(200, '1'), std::string(45, ':'), std::string(46, '1')}) {
+  for (const std::string& text : {""s,
+                                  "10.0.0"s,
+                                  "10.0.0.256"s,
+                                  "10.0.0.1 "s,
+                                  " 10.0.0.1"s,
+                                  "010.0.0.1"s,
+                                  "0x0a.0.0.1"s,
+                                  "10.0.0.1/24"s,
+                                  "-1.0.0.1"s,
+                                  "10.0.0.1\0"s,
+                                  "10.0.0.1\0.5"s,
+                                  ":"s,
+                                  ":::"s,
+                                  "1::2::3"s,
+                                  "fe80::1%eth0"s,
+                                  "[::1]"s,
+                                  "::g"s,
+                                  "::1\0"s,
+                                  std::string(200, '1'),
+                                  std::string(45, ':'),
+                                  std::string(46, '1')}) {
     CAPTURE(text);
     CHECK_FALSE(IpAddr::parse(text));
   }
@@ -107,7 +124,8 @@ TEST_CASE("plus_shifted walks blocks of every width") {
 }
 
 TEST_CASE("prefixes are read and written") {
-  for (const char* text : {"0.0.0.0/0", "10.244.1.0/24", "10.0.0.7/8", "10.0.0.1/32", "::/0", "fd00:10::/56", "::1/128"}) {
+  for (const char* text :
+       {"0.0.0.0/0", "10.244.1.0/24", "10.0.0.7/8", "10.0.0.1/32", "::/0", "fd00:10::/56", "::1/128"}) {
     CHECK(prefix(text).str() == text);
   }
   CHECK_FALSE(Prefix{});
@@ -115,10 +133,28 @@ TEST_CASE("prefixes are read and written") {
 }
 
 TEST_CASE("what is not exactly one prefix is refused") {
-  for (const std::string& text :
-       {""s, "/"s, "/24"s, "10.0.0.0"s, "10.0.0.0/"s, "10.0.0.0/33"s, "10.0.0.0/-0"s, "10.0.0.0/-1"s, "10.0.0.0/+8"s,
-        "10.0.0.0/08"s, "10.0.0.0/00"s, "10.0.0.0/8 "s, "10.0.0.0/ 8"s, "10.0.0.0/8/8"s, "10.0.0.0/0x8"s,
-        "10.0.0.0/256"s, "10.0.0.0/264"s, "10.0.0.0/99999999999"s, "::/129"s, "fd00::/"s, "10.0.0/8"s, "10.0.0.0\0/8"s}) {
+  for (const std::string& text : {""s,
+                                  "/"s,
+                                  "/24"s,
+                                  "10.0.0.0"s,
+                                  "10.0.0.0/"s,
+                                  "10.0.0.0/33"s,
+                                  "10.0.0.0/-0"s,
+                                  "10.0.0.0/-1"s,
+                                  "10.0.0.0/+8"s,
+                                  "10.0.0.0/08"s,
+                                  "10.0.0.0/00"s,
+                                  "10.0.0.0/8 "s,
+                                  "10.0.0.0/ 8"s,
+                                  "10.0.0.0/8/8"s,
+                                  "10.0.0.0/0x8"s,
+                                  "10.0.0.0/256"s,
+                                  "10.0.0.0/264"s,
+                                  "10.0.0.0/99999999999"s,
+                                  "::/129"s,
+                                  "fd00::/"s,
+                                  "10.0.0/8"s,
+                                  "10.0.0.0\0/8"s}) {
     CAPTURE(text);
     CHECK_FALSE(Prefix::parse(text));
   }
@@ -205,8 +241,9 @@ TEST_CASE("hardware addresses") {
   CHECK(Mac::parse("00:00:00:00:00:00")->is_zero());
   CHECK_FALSE(mac->is_zero());
   for (const std::string& text :
-       {""s, "ee:ee:0a:00:ff"s, "ee:ee:0a:00:ff:0"s, "ee:ee:0a:00:ff:0g"s, "ee:ee:0a-00:ff:09"s, "ee ee 0a 00 ff 09"s,
-        "ee:ee:-a:00:ff:09"s, "ee:ee:+a:00:ff:09"s, "ee:ee:0x:00:ff:09"s, "ee:ee:0a:00:ff:090"s, " e:ee:0a:00:ff:09"s}) {
+       {""s, "ee:ee:0a:00:ff"s, "ee:ee:0a:00:ff:0"s, "ee:ee:0a:00:ff:0g"s, "ee:ee:0a-00:ff:09"s,
+        "ee ee 0a 00 ff 09"s, "ee:ee:-a:00:ff:09"s, "ee:ee:+a:00:ff:09"s, "ee:ee:0x:00:ff:09"s,
+        "ee:ee:0a:00:ff:090"s, " e:ee:0a:00:ff:09"s}) {
     CAPTURE(text);
     CHECK_FALSE(Mac::parse(text));
   }

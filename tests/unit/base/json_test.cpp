@@ -20,7 +20,9 @@ std::string refusal(std::string_view text) {
   }
 }
 
-std::string nested(size_t depth, char open, char close) { return std::string(depth, open) + std::string(depth, close); }
+std::string nested(size_t depth, char open, char close) {
+  return std::string(depth, open) + std::string(depth, close);
+}
 
 }  // namespace
 
@@ -33,7 +35,8 @@ TEST_CASE("a refusal names the text and the place") {
   const std::string text = refusal(R"({"Network": ,})");
   CHECK(text.starts_with("config: not JSON at byte 13: syntax error"));
   CHECK(text.find("json.exception") == std::string::npos);
-  for (const char* bad : {"", "  ", "{", "{} {}", "{'a':1}", "[1,]", "nul", "\"\xff\"", "// x\n1", "1e999", "\"a\nb\""}) {
+  for (const char* bad :
+       {"", "  ", "{", "{} {}", "{'a':1}", "[1,]", "nul", "\"\xff\"", "// x\n1", "1e999", "\"a\nb\""}) {
     CAPTURE(bad);
     CHECK(refusal(bad).starts_with("config: not JSON"));
   }
@@ -54,5 +57,6 @@ TEST_CASE("depth is limited at 64 for arrays, objects and both") {
   for (int i = 0; i < 32; ++i) text = "{\"a\":[" + text + "]}";
   CHECK_NOTHROW(parse_json(text, "config"));
   CHECK(refusal("[" + text + "]") == "config: JSON nested deeper than 64 levels");
-  CHECK_NOTHROW(parse_json("\"" + std::string(100, '[') + "\"", "config"));  // brackets in a string nest nothing
+  CHECK_NOTHROW(
+      parse_json("\"" + std::string(100, '[') + "\"", "config"));  // brackets in a string nest nothing
 }

@@ -45,7 +45,8 @@ TEST_CASE("a line that keeps coming is one line a minute") {
   Repeats repeats;
   Texts written;
   for (int second = 0; second < 300; ++second) {
-    for (auto& text : texts(repeats.add(Level::warning, "peer silent", kStart + second * 1s))) written.push_back(text);
+    for (auto& text : texts(repeats.add(Level::warning, "peer silent", kStart + second * 1s)))
+      written.push_back(text);
   }
   CHECK(written == Texts{"peer silent", "peer silent (60 times in 60 s)", "peer silent (60 times in 60 s)",
                          "peer silent (60 times in 60 s)", "peer silent (60 times in 60 s)"});
@@ -95,7 +96,8 @@ TEST_CASE("the memory of lines is bounded and what falls out is told") {
   for (size_t i = 1; i < Repeats::kMostLines; ++i) {
     CHECK(repeats.add(Level::info, std::to_string(i), kStart).size() == 1);
   }
-  CHECK(texts(repeats.add(Level::info, "one more", kStart + 10s)) == Texts{"first (2 times in 10 s)", "one more"});
+  CHECK(texts(repeats.add(Level::info, "one more", kStart + 10s)) ==
+        Texts{"first (2 times in 10 s)", "one more"});
   CHECK(texts(repeats.add(Level::info, "first", kStart + 10s)) == Texts{"first"});
 }
 

@@ -45,9 +45,7 @@ bool gone_within(pid_t pid, std::chrono::milliseconds limit) {
 
 }  // namespace
 
-TEST_CASE("this program is found") {
-  CHECK(std::filesystem::equivalent(self_exe(), "/proc/self/exe"));
-}
+TEST_CASE("this program is found") { CHECK(std::filesystem::equivalent(self_exe(), "/proc/self/exe")); }
 
 TEST_CASE("run carries input, output, errors and status") {
   const std::string big(300'000, 'x');
@@ -79,8 +77,9 @@ TEST_CASE("a program that is not there is said at once") {
 
 TEST_CASE("a run that is too long is stopped with all that it started") {
   const auto start = Clock::now();
-  const std::string text =
-      message_of([] { run({"sh", "-c", "sleep 61 & echo $! >&2; sleep 62; true"}, {}, {}, 100ms); });
+  const std::string text = message_of([] {
+    run({"sh", "-c", "sleep 61 & echo $! >&2; sleep 62; true"}, {}, {}, 100ms);
+  });
   CHECK(Clock::now() - start < 5s);
   const std::string lead = "run sh: not finished after 100 ms; stopped. It had said: ";
   REQUIRE(text.starts_with(lead));
@@ -108,19 +107,23 @@ TEST_CASE("redirections may cross") {
   REQUIRE(::pipe2(b.data(), O_CLOEXEC) == 0);
   const Fd from(a[0]), from_err(b[0]);
   Fd to(a[1]), to_err(b[1]);
-  Child child = Child::start({.argv = {"sh", "-c", "echo one; echo two >&2"}, .stdout_fd = to.get(), .stderr_fd = to_err.get()});
+  Child child = Child::start(
+      {.argv = {"sh", "-c", "echo one; echo two >&2"}, .stdout_fd = to.get(), .stderr_fd = to_err.get()});
   CHECK(child.wait(5s) == 0);
   to.reset();
   to_err.reset();
   CHECK(read_all(from.get(), "out") == "one\n");
   CHECK(read_all(from_err.get(), "err") == "two\n");
-  // Our stdout as its stderr and the other way round; $$ is the shell itself, whose stdout $(...) does not move.
-  Child swapped = Child::start({.argv = {"sh", "-c", "test \"$(readlink /proc/$$/fd/1)\" = \"$A\" && test \"$(readlink /proc/$$/fd/2)\" = \"$B\""},
-                                .env = std::vector<std::string>{
-                                    "PATH=/usr/bin:/bin", "A=" + std::filesystem::read_symlink("/proc/self/fd/2").native(),
-                                    "B=" + std::filesystem::read_symlink("/proc/self/fd/1").native()},
-                                .stdout_fd = 2,
-                                .stderr_fd = 1});
+  // Our stdout as its stderr and the other way round; $$ is the shell itself, whose stdout $(...) does not
+  // move.
+  Child swapped = Child::start(
+      {.argv = {"sh", "-c",
+                "test \"$(readlink /proc/$$/fd/1)\" = \"$A\" && test \"$(readlink /proc/$$/fd/2)\" = \"$B\""},
+       .env = std::vector<std::string>{"PATH=/usr/bin:/bin",
+                                       "A=" + std::filesystem::read_symlink("/proc/self/fd/2").native(),
+                                       "B=" + std::filesystem::read_symlink("/proc/self/fd/1").native()},
+       .stdout_fd = 2,
+       .stderr_fd = 1});
   CHECK(swapped.wait(5s) == 0);
 }
 
@@ -148,7 +151,8 @@ TEST_CASE("a child ends with its owner: asked first, then killed") {
   REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
   const Fd ready(ends[0]);
   Fd out(ends[1]);
-  Child deaf = Child::start({.argv = {"sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done"}, .stdout_fd = out.get()});
+  Child deaf = Child::start(
+      {.argv = {"sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done"}, .stdout_fd = out.get()});
   char byte = 0;
   REQUIRE(::read(ready.get(), &byte, 1) == 1);
   CHECK(deaf.stop(50ms) == 128 + SIGKILL);
@@ -202,8 +206,9 @@ TEST_CASE("the child starts with no signal blocked or ignored") {
 
 TEST_CASE("a descriptor that is no namespace is refused by its step") {
   const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-  CHECK(message_of([&] { Child::start({.argv = {"true"}, .namespaces = {null.get()}}); }).find("enter a namespace: ") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          Child::start({.argv = {"true"}, .namespaces = {null.get()}});
+        }).find("enter a namespace: ") != std::string::npos);
 }
 
 TEST_CASE("namespaces are entered before the program starts") {

@@ -34,7 +34,8 @@ TEST_CASE("integers are whole, decimal and in range") {
   CHECK(parse_int("-17") == -17);
   CHECK(parse_int("9223372036854775807") == INT64_MAX);
   CHECK(parse_int("-9223372036854775808") == INT64_MIN);
-  for (const std::string& text : {""s, "-"s, "+1"s, " 1"s, "1 "s, "0x10"s, "1.0"s, "9223372036854775808"s, "--1"s, "1\0"s}) {
+  for (const std::string& text :
+       {""s, "-"s, "+1"s, " 1"s, "1 "s, "0x10"s, "1.0"s, "9223372036854775808"s, "--1"s, "1\0"s}) {
     CAPTURE(text);
     CHECK_FALSE(parse_int(text));
   }
@@ -54,8 +55,8 @@ TEST_CASE("durations") {
   CHECK(parse_duration("1500ms") == 1500ms);
   CHECK(parse_duration("0") == 0ms);
   CHECK(parse_duration("9223372036854775807ms") == std::chrono::milliseconds(INT64_MAX));
-  for (const char* text : {"", "s", "-1", "-1s", "+1s", "1.5s", "1 s", "1S", "1h30m", "5x", "9223372036854775807s",
-                           "99999999999999999999", "9223372036854775808ms"}) {
+  for (const char* text : {"", "s", "-1", "-1s", "+1s", "1.5s", "1 s", "1S", "1h30m", "5x",
+                           "9223372036854775807s", "99999999999999999999", "9223372036854775808ms"}) {
     CAPTURE(text);
     CHECK_FALSE(parse_duration(text));
   }
@@ -87,10 +88,11 @@ TEST_CASE("times are RFC 3339") {
   CHECK(parse_time("2024-02-29T00:00:00Z"));
   CHECK(format_time(*parse_time("2016-12-31T23:59:60Z")) == "2017-01-01T00:00:00Z");
   for (const char* text :
-       {"", "2026-01-12", "2026-01-12T14:02:31", "2026-01-12 14:02:31Z", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z",
-        "2026-00-01T00:00:00Z", "2026-01-00T00:00:00Z", "2026-01-12T24:00:00Z", "2026-01-12T14:60:00Z",
-        "2026-01-12T14:02:61Z", "2026-01-12T14:02:31.Z", "2026-01-12T14:02:31Zx", "2026-01-12T14:02:31+2:00",
-        "2026-01-12T14:02:31+24:00", "-026-01-12T14:02:31Z", "9999-01-01T00:00:00Z", "0001-01-01T00:00:00Z"}) {
+       {"", "2026-01-12", "2026-01-12T14:02:31", "2026-01-12 14:02:31Z", "2026-02-29T00:00:00Z",
+        "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z", "2026-01-00T00:00:00Z", "2026-01-12T24:00:00Z",
+        "2026-01-12T14:60:00Z", "2026-01-12T14:02:61Z", "2026-01-12T14:02:31.Z", "2026-01-12T14:02:31Zx",
+        "2026-01-12T14:02:31+2:00", "2026-01-12T14:02:31+24:00", "-026-01-12T14:02:31Z",
+        "9999-01-01T00:00:00Z", "0001-01-01T00:00:00Z"}) {
     CAPTURE(text);
     CHECK_FALSE(parse_time(text));
   }
@@ -104,9 +106,9 @@ TEST_CASE("the nearest word is a slip of the finger away") {
   CHECK(nearest("host_gw", modes) == "host-gw");
   CHECK(nearest("ipiip", modes) == "ipip");
   CHECK(nearest("udo", modes) == "udp");
-  CHECK_FALSE(nearest("ub", modes));        // one of two letters is no slip
+  CHECK_FALSE(nearest("ub", modes));  // one of two letters is no slip
   CHECK_FALSE(nearest("wireguard", modes));
-  CHECK_FALSE(nearest("vxyyy", modes));     // three off
+  CHECK_FALSE(nearest("vxyyy", modes));  // three off
   CHECK_FALSE(nearest("", modes));
   CHECK_FALSE(nearest("x", {}));
   CHECK_FALSE(nearest(std::string(100'000, 'v'), modes));
