@@ -22,13 +22,21 @@ endif()
 if(KNET_SANITIZE)
   add_compile_options(-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
   # GCC's instrumentation makes it see uninitialised reads where there are none (its own <regex>, say).
-  add_compile_options(-Wno-maybe-uninitialized)
+  add_compile_options($<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   add_link_options(-fsanitize=address,undefined)
 else()
   add_compile_options(-ffunction-sections -fdata-sections -fno-pie)
   add_link_options(-no-pie -Wl,--gc-sections)
   add_compile_options($<$<CONFIG:Release>:-fstack-protector-strong>)
   add_compile_definitions($<$<CONFIG:Release>:_FORTIFY_SOURCE=2>)
+endif()
+
+if(KNET_FUZZ)
+  # Use with KNET_SANITIZE: cmake --preset asan -B build/fuzz -D CMAKE_CXX_COMPILER=clang++ -D KNET_FUZZ=ON
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+    message(FATAL_ERROR "KNET_FUZZ needs clang++ (libFuzzer)")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
 # --no-warnings: glibc's notes on getaddrinfo and dlopen in a static program; both were tried in an empty chroot.

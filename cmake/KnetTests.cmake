@@ -8,7 +8,8 @@
 # tests/contract/<name>_test.cpp become executables contract_<name> that the scripts run inside what they set up.
 # tests/support/*.cpp (fakes, fixtures) is linked into each of these.
 # A script says `skip: why` and exits 77 if it can't run; it finds the program in $KNET, this build's
-# executables in $KNET_BUILD and the tree in $KNET_SOURCE.
+# executables in $KNET_BUILD and the tree in $KNET_SOURCE. Two run at once; a line `# serial` in it keeps all others
+# away while it runs (for what is measured in time), `# timeout: SECONDS` replaces the tier's limit.
 if(NOT KNET_TESTS)
   return()
 endif()
@@ -27,6 +28,15 @@ function(knet_script_tests label timeout)
     add_test(NAME ${label}.${name} COMMAND bash ${script} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${label}.${name} PROPERTIES
       LABELS ${label} TIMEOUT ${timeout} SKIP_RETURN_CODE 77 ENVIRONMENT "${KNET_TEST_ENV}")
+    file(STRINGS ${script} wishes REGEX "^# (serial|timeout: [0-9]+)$")
+    foreach(wish IN LISTS wishes)
+      if(wish MATCHES "timeout: ([0-9]+)")
+        set_tests_properties(${label}.${name} PROPERTIES TIMEOUT ${CMAKE_MATCH_1})
+      else()
+        set_tests_properties(${label}.${name} PROPERTIES RUN_SERIAL ON)
+      endif()
+    endforeach()
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${script})
   endforeach()
 endfunction()
 
@@ -110,7 +120,6 @@ foreach(source IN LISTS fuzzers)
   get_filename_component(name ${source} NAME_WE)
   if(KNET_FUZZ)
     add_executable(fuzz_${name} ${source})
-    target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
   else()
     add_executable(fuzz_${name} ${source} ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.cpp)
