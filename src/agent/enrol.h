@@ -12,6 +12,7 @@
 #include "core/subnets.h"
 #include "core/uplink.h"
 #include "core/view.h"
+#include "store/cluster_store.h"
 
 namespace knet {
 
@@ -23,15 +24,12 @@ struct Identity {
   std::string machine_id;
 };
 
-/// How the subnet came about.
-enum class SubnetOrigin { kept, adopted, previous, reserved, fresh };
-std::string_view to_string(SubnetOrigin origin);
-
 struct Enrolment {
   LocalNode self;                    // with its lease
   NetworkConfig config;
   UplinkChoice choice;               // address, why, what was passed over, the tie
-  SubnetOrigin origin = SubnetOrigin::fresh;
+  Acquired::How how = Acquired::How::chosen;
+  Presence presence;
   std::string store;                 // where, for people
   bool embedded = false;             // the cluster is this machine alone
   std::vector<std::string> notices;
@@ -54,9 +52,11 @@ NetState self_sysctls();
 /// The subnets that subnet.env (knet's, or flannel's) of an earlier life names; unset if there is none or it can't be read.
 SubnetChoice previous_subnet(const NodePaths& paths);
 
+/// The node's record (presence) as of this self.
+NodeRecord node_record(const LocalNode& self);
+
 struct EnrolOptions {
-  bool keep = true;            // write name, machine id and settings into the state dir
-  bool adopt_flannel = false;  // take over a flannel lease of our own address, with its subnet
+  bool keep = true;  // write name, machine id and settings into the state dir
 };
 
 /// Everything: config, address, lease, settings saved. Error{config} if the store holds no network config (says how to

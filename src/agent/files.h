@@ -40,7 +40,7 @@ struct SystemFiles {
   bool unit = false;                 // a systemd unit is in place, and systemd runs
 };
 /// Unit (where systemd runs), rt_protos.d, and the drop-ins for what is installed.
-SystemFiles install_system(const NodePaths& paths, const NodeSettings& settings, const FileSettings& files);
+SystemFiles install_system(const NodePaths& paths, const FileSettings& files);
 
 /// The network configs of a directory in the order in which a runtime reads them: .conf, .conflist, .json by name.
 std::vector<std::string> cni_config_order(const std::filesystem::path& dir);

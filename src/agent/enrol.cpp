@@ -1,0 +1,129 @@
+#include "agent/enrol.h"
+
+#include <algorithm>
+
+#include "agent/subnet_env.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "base/version.h"
+#include "kernel/linux_plane.h"
+
+namespace knet {
+namespace {
+
+constexpr std::string_view kRpFilterAll = "net/ipv4/conf/all/rp_filter";
+constexpr const char* kFlannelSubnetEnv = "/run/flannel/subnet.env";
+
+}  // namespace
+
+Identity identify(const NodePaths& paths, const NodeSettings& settings, bool keep) {
+  Identity identity{resolve_node_name(paths, settings.name), resolve_machine_id(paths, keep)};
+  if (keep) write_file(paths.node_name(), identity.name + "\n");
+  return identity;
+}
+
+Kinds self_kinds() {
+  return only(Kind::link) | only(Kind::address) | only(Kind::route) | only(Kind::sysctl) | only(Kind::forward_accept);
+}
+
+NetState self_sysctls() {
+  NetState state;
+  Sysctl all;
+  all.path = kRpFilterAll;
+  state.sysctls.push_back(std::move(all));
+  return state;
+}
+
+std::optional<ReachAnswer> ask_reach(LinuxPlane& plane, const UplinkSelector& selector) {
+  if (!selector.can_reach) return std::nullopt;
+  auto answer = plane.route_to(*selector.can_reach);
+  if (!answer) return std::nullopt;
+  return ReachAnswer{answer->dev, answer->src};
+}
+
+LocalNode describe_self(const Identity& identity, const NodeSettings& settings, const NetworkConfig& config,
+                        const Observed& observed, const std::optional<ReachAnswer>& reach, UplinkChoice* choice) {
+  UplinkChoice chosen =
+      choose_uplink(observed.net, settings.uplink, config.enable_v4, config.enable_v6, reach);
+  LocalNode self;
+  self.name = identity.name;
+  self.machine_id = identity.machine_id;
+  self.public_ip = chosen.public_ip;
+  self.public_ip6 = chosen.public_ip6;
+  self.uplink = chosen.uplink;
+  self.uplink6 = chosen.uplink6;
+  self.forward_accept = settings.forward_accept;
+  self.may_lower_rp_filter = settings.lower_rp_filter;
+  self.forward_drops = observed.forward_drops;
+  self.runs_pods = settings.pods;
+  const auto& sysctls = observed.net.sysctls;
+  auto rp = std::find_if(sysctls.begin(), sysctls.end(), [](const Sysctl& s) { return s.path == kRpFilterAll; });
+  if (rp != sysctls.end()) self.rp_filter_all = static_cast<int>(parse_int(trim(rp->value)).value_or(0));
+  if (choice) *choice = std::move(chosen);
+  return self;
+}
+
+SubnetChoice previous_subnet(const NodePaths& paths) {
+  for (const std::filesystem::path& path : {paths.subnet_env(), std::filesystem::path(kFlannelSubnetEnv)}) {
+    auto text = read_file(path, 64u << 10);
+    if (!text) continue;
+    if (auto env = parse_subnet_env(*text)) return {env->subnet, env->subnet6};
+  }
+  return {};
+}
+
+NodeRecord node_record(const LocalNode& self) {
+  NodeRecord record;
+  record.name = self.name;
+  record.machine_id = self.machine_id;
+  if (self.lease.subnet) record.subnets.push_back(self.lease.subnet);
+  if (self.lease.subnet6) record.subnets.push_back(self.lease.subnet6);
+  record.public_ip = self.public_ip;
+  record.public_ip6 = self.public_ip6;
+  record.version = std::string(kVersion);
+  return record;
+}
+
+Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane& plane, const EnrolOptions& options) {
+  const Identity identity = identify(paths, settings, options.keep);
+  std::unique_ptr<Store> store = open_store(settings.store);
+  ClusterStore cluster(*store, StorePaths{settings.store.prefix});
+  Enrolment enrolment;
+  enrolment.store = store->where();
+  enrolment.embedded = store->embedded();
+
+  const auto text = cluster.load_config();
+  if (!text)
+    fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
+         enrolment.store, cluster.paths().config(), enrolment.store);
+  const ModeRegistry& modes = mode_registry();
+  enrolment.config = parse_network_config(text->json, modes, &enrolment.notices);
+  const Mode& mode = modes.get(enrolment.config.mode);
+
+  plane.watch_sysctls(self_sysctls());
+  const Observed observed = plane.observe(self_kinds());
+  enrolment.self = describe_self(identity, settings, enrolment.config, observed, ask_reach(plane, settings.uplink),
+                                 &enrolment.choice);
+  if (auto why = mode.unsupported(probe_kernel()))
+    fail(ErrorKind::unsupported, "mode {} can't run here: {}", mode.name(), *why);
+
+  const LeaseData announced = mode.announce(enrolment.config, enrolment.self);
+  AcquireRequest request;
+  request.node = node_record(enrolment.self);
+  request.config = enrolment.config;
+  request.config.masquerade = enrolment.config.masquerade && settings.masquerade;
+  request.mode = announced.mode;
+  request.data = announced.data;
+  request.previous = previous_subnet(paths);
+  Acquired acquired = cluster.acquire(request);
+  enrolment.config = std::move(request.config);
+  enrolment.self.lease = std::move(acquired.lease);
+  enrolment.presence = std::move(acquired.presence);
+  enrolment.how = acquired.how;
+  enrolment.notices.insert(enrolment.notices.end(), acquired.notices.begin(), acquired.notices.end());
+  if (options.keep) save_node_settings(paths, settings);
+  return enrolment;
+}
+
+}  // namespace knet
