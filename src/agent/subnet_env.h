@@ -1,29 +1,12 @@
-// subnet.env: flannel's format, which CNI plugins and scripts read. Pure but for reading and writing the file.
+// Writes subnet.env (core/subnet_env.h) where CNI and flannel's users look for it.
 #pragma once
-
-#include <optional>
-#include <string>
-#include <string_view>
 
 #include "agent/node.h"
 #include "core/config.h"
 #include "core/lease.h"
-#include "core/mode.h"
-#include "core/subnets.h"
+#include "core/subnet_env.h"
 
 namespace knet {
-
-struct SubnetEnv {
-  Prefix network, network6;
-  Prefix subnet, subnet6;   // as networks, not as the gateway's address that the file holds
-  ModeMtu mtu;
-  bool masquerade = false;
-};
-
-/// FLANNEL_* lines in flannel's order; with both families KNET_MTU_V4 and KNET_MTU_V6 besides, since they differ.
-std::string format_subnet_env(const SubnetEnv& env);
-/// Unknown lines are passed over; nothing if no subnet can be read.
-std::optional<SubnetEnv> parse_subnet_env(std::string_view text);
 
 /// Written only when its content changes.
 bool write_subnet_env(const NodePaths& paths, const NetworkConfig& config, const Lease& lease, const ModeMtu& mtu);
