@@ -58,6 +58,9 @@ struct NetworkConfig {
 /// if given. Throws Error{config}: one message naming key and value and what would be right.
 NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& modes,
                                    std::vector<std::string>* notices = nullptr);
+/// The type of a lease that names none: the config's Backend.Type if that is udp, alloc, aws-vpc or gce, else "udp"; so too
+/// when the config can't be read or its mode is none of ours. Never throws.
+std::string implied_mode(std::string_view config_json);
 /// Canonical JSON; always with Backend.Type; defaults that flannel would compute alike are left out, except SubnetLen.
 std::string format_network_config(const NetworkConfig& config);
 
