@@ -1,0 +1,152 @@
+#include "agent/reconciler.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace knet {
+namespace {
+
+// Without a complete view nothing is taken away, and no peer's object is changed: the kernel may know better than the cache.
+void keep_additions(Plan& plan) {
+  for (Stage& stage : plan.stages) {
+    std::erase_if(stage.ops, [](const Op& op) {
+      if (op.verb == Verb::remove || op.why == Why::recreate) return true;
+      const bool of_a_peer = op.object.kind == Kind::neighbor || op.object.kind == Kind::fdb ||
+                             op.object.kind == Kind::nexthop || op.object.kind == Kind::route;
+      return op.verb == Verb::replace && of_a_peer;
+    });
+  }
+  std::erase_if(plan.stages, [](const Stage& stage) { return stage.ops.empty(); });
+}
+
+}  // namespace
+
+void Reconciler::set_view(std::shared_ptr<const ClusterView> view, bool complete) {
+  if (view_) {
+    for (const Prefix& network : view_->config.networks()) {
+      const auto now = view->config.networks();
+      if (std::find(now.begin(), now.end(), network) == now.end() &&
+          std::find(former_networks_.begin(), former_networks_.end(), network) == former_networks_.end())
+        former_networks_.push_back(network);
+    }
+  }
+  view_ = std::move(view);
+  complete_ = complete;
+  stale_ = true;
+  world_changed_ = true;
+  dirty_ = all_kinds();
+}
+
+void Reconciler::mark(Kinds kinds, Time now) {
+  dirty_ |= kinds;
+  if (kinds.test(static_cast<size_t>(Kind::link)) || kinds.test(static_cast<size_t>(Kind::address))) holdback_.hurry(now);
+}
+
+Reconciler::Time Reconciler::due() const {
+  Time first = next_scan_;
+  if (auto retry = holdback_.due()) first = std::min(first, *retry);
+  return first;
+}
+
+void Reconciler::recompose() {
+  desired_ = std::make_shared<const DesiredState>(compose(*view_, modes_));
+  own_ = ownership_of(*view_);
+  own_.adopt_flannel = adopt_flannel_;
+  own_.former_networks = former_networks_;
+  stale_ = false;
+  if (hooks_.desired) hooks_.desired(desired_->net);
+}
+
+// Observes, lets the owner look, and observes the rest too if the view changed by what was seen.
+Observed Reconciler::observe(Kinds& kinds) {
+  kinds |= only(Kind::link);  // what hangs on a link is judged by it
+  Observed observed = plane_.observe(kinds);
+  if (hooks_.observed) hooks_.observed(observed, kinds);
+  if (!view_ || !stale_) return observed;
+  recompose();
+  if (kinds.all()) {
+    // Only now the plane knows which sysctls there are to read.
+    Observed sysctls = plane_.observe(only(Kind::sysctl));
+    observed.net.sysctls = std::move(sysctls.net.sysctls);
+    observed.complete.set(static_cast<size_t>(Kind::sysctl), sysctls.complete.test(static_cast<size_t>(Kind::sysctl)));
+    return observed;
+  }
+  kinds = all_kinds();
+  return plane_.observe(kinds);
+}
+
+Plan Reconciler::plan(const Observed& observed, Kinds kinds) {
+  Plan plan = diff(*desired_, observed, own_, kinds);
+  if (!complete_) keep_additions(plan);
+  return plan;
+}
+
+Reconciler::Turn Reconciler::run(Time now) {
+  Turn turn;
+  if (now >= next_scan_) dirty_ = all_kinds();
+  Kinds kinds = dirty_ | holdback_.release_due(now);
+  if (kinds.none()) return turn;
+  Observed observed = observe(kinds);
+  if (kinds.all()) next_scan_ = now + kFullScan;
+  dirty_.reset();
+  if (!view_) return turn;
+
+  Plan todo = plan(observed, kinds);
+  if (kinds.all() || !todo.foreign.empty()) {
+    foreign_.clear();
+    for (const Foreign& found : todo.foreign) foreign_.push_back(found.text);
+  }
+  holdback_.hold_back(todo, kinds, now);
+  turn.repair = !world_changed_;
+  std::vector<OpResult> results;
+  if (!todo.empty()) results = plane_.apply(todo);
+  holdback_.record(todo, results, turn.repair, now);
+  report(todo, results, turn);
+  turn.converged = holdback_.failing() == 0;
+  world_changed_ = false;
+
+  // Links pull other things along in ways that only the kernel knows: look again at once.
+  for (const Stage& stage : todo.stages)
+    for (const Op& op : stage.ops)
+      if (op.object.kind == Kind::link || op.object.kind == Kind::address) dirty_ = all_kinds();
+  return turn;
+}
+
+void Reconciler::report(const Plan& plan, const std::vector<OpResult>& results, Turn& turn) const {
+  std::vector<std::vector<bool>> failed(plan.stages.size());
+  for (size_t s = 0; s < plan.stages.size(); ++s) failed[s].resize(plan.stages[s].ops.size());
+  for (const OpResult& result : results) {
+    if (result.error == 0) continue;
+    failed[result.stage][result.op] = true;
+    ++turn.failed;
+    if (result.error == ECANCELED || turn.failures.size() >= Turn::kMostLines) continue;
+    turn.failures.push_back(fmt::format("{}: {}", describe(plan, plan.stages[result.stage].ops[result.op]),
+                                        result.reason.empty() ? errno_text(result.error) : result.reason));
+  }
+  const bool each = plan.size() <= Turn::kMostLines;
+  for (size_t s = 0; s < plan.stages.size(); ++s) {
+    size_t well = 0;
+    for (size_t o = 0; o < plan.stages[s].ops.size(); ++o) {
+      if (failed[s][o]) continue;
+      ++well;
+      if (each) turn.lines.push_back(describe(plan, plan.stages[s].ops[o]));
+    }
+    turn.applied += well;
+    if (!each && well > 0) turn.lines.push_back(fmt::format("{}: {} done", plan.stages[s].name, well));
+  }
+}
+
+std::vector<std::string> Reconciler::dry_run() {
+  Kinds kinds = all_kinds();
+  Observed observed = observe(kinds);
+  if (!view_) fail(ErrorKind::config, "there is no view of the cluster to plan from: neither the store nor the cache has one");
+  Plan todo = plan(observed, kinds);
+  std::vector<std::string> lines = describe(todo);
+  for (const Foreign& found : todo.foreign) lines.push_back(fmt::format("foreign, left alone: {}", found.text));
+  return lines;
+}
+
+}  // namespace knet

@@ -1,0 +1,88 @@
+// One node's reconciliation: dirty kinds -> observe -> compose (kept until the view changes) -> diff -> apply. Level-triggered:
+// events only mark kinds dirty, what is true is read. Belongs to one thread; no clock (time is given), no log, no waiting.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/holdback.h"
+#include "core/compose.h"
+#include "core/mode.h"
+#include "core/plan.h"
+#include "core/view.h"
+
+namespace knet {
+
+struct ReconcilerHooks {
+  /// After each observe, before compose: the owner may bring host facts and endpoints up to date and call set_view.
+  std::function<void(const Observed&, Kinds)> observed = {};
+  /// The desired state is new: the plane may have to know which sysctls to read.
+  std::function<void(const NetState&)> desired = {};
+};
+
+class Reconciler {
+ public:
+  using Time = Holdback::Time;
+  static constexpr std::chrono::seconds kFullScan{60};
+
+  Reconciler(Plane& plane, const ModeRegistry& modes, ReconcilerHooks hooks = {})
+      : plane_(plane), modes_(modes), hooks_(std::move(hooks)) {}
+
+  /// The cluster as of now. Not `complete` (from the cache): nothing is deleted or replaced but our devices' state.
+  void set_view(std::shared_ptr<const ClusterView> view, bool complete);
+  void adopt_flannel(bool yes) { adopt_flannel_ = yes; }
+  const std::shared_ptr<const ClusterView>& view() const { return view_; }
+  bool complete() const { return complete_; }
+
+  void mark(Kinds kinds, Time now);
+  bool dirty() const { return dirty_.any(); }
+  /// When run() should be called though nothing is marked: a retry, or the full scan.
+  Time due() const;
+
+  struct Turn {
+    bool converged = false;              // there was a view, and nothing failed or was held back
+    size_t applied = 0;                  // ops that went well
+    size_t failed = 0;
+    bool repair = false;                 // the view had not changed: what was done undid what others did
+    std::vector<std::string> lines;      // one per op, at most kMostLines, for the log
+    static constexpr size_t kMostLines = 16;
+    std::vector<std::string> failures;   // "create route ...: reason", first kMostLines
+  };
+  /// One turn over the dirty kinds and what is due. Throws what observe and compose throw; the kinds stay dirty then.
+  Turn run(Time now);
+  /// What run() would do, without doing it. Observes all.
+  std::vector<std::string> dry_run();
+
+  // What the last turns found, for status.
+  std::shared_ptr<const DesiredState> desired() const { return desired_; }
+  const std::vector<std::string>& foreign() const { return foreign_; }
+  const Holdback& holdback() const { return holdback_; }
+
+ private:
+  Observed observe(Kinds& kinds);
+  void recompose();
+  Plan plan(const Observed& observed, Kinds kinds);
+  void report(const Plan& plan, const std::vector<OpResult>& results, Turn& turn) const;
+
+  Plane& plane_;
+  const ModeRegistry& modes_;
+  ReconcilerHooks hooks_;
+  std::shared_ptr<const ClusterView> view_;
+  std::shared_ptr<const DesiredState> desired_;
+  Ownership own_;
+  std::vector<Prefix> former_networks_;
+  bool complete_ = false;
+  bool adopt_flannel_ = false;
+  bool stale_ = true;       // desired_ is older than view_
+  bool world_changed_ = true;  // since the last turn that went well: ops are no repairs
+  Kinds dirty_ = all_kinds();
+  Time next_scan_{};
+  Holdback holdback_;
+  std::vector<std::string> foreign_;
+};
+
+}  // namespace knet
