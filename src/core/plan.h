@@ -81,6 +81,7 @@ Plan diff(const DesiredState& desired, const Observed& observed, const Ownership
 /// One line per op: "create route 10.244.2.0/24 via ... (missing)". For --dry-run and logs.
 std::vector<std::string> describe(const Plan& plan);
 std::string describe(const Plan& plan, const Op& op);
+std::string describe(const Plan& plan, const ObjectRef& object);
 
 struct OpResult {
   uint32_t stage;

@@ -1,0 +1,212 @@
+// vxlan, in flannel's layout: one device for each family, knet.<VNI> (IPv4 in IPv4) and knet6.<VNI> (IPv6 in IPv6); for each
+// peer a route by way of its subnet's network address, a neighbour entry for that address, an fdb entry for its MAC.
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "core/names.h"
+#include "modes/common/plain.h"
+#include "modes/common/vtep_data.h"
+
+namespace knet {
+
+namespace {
+
+constexpr OptionSpec kOptions[] = {
+    {"DirectRouting", OptionType::boolean, "false", 0, 0, "plain routes to peers on the same link, vxlan to the others", true},
+    {"GBP", OptionType::boolean, "false", 0, 0, "group policy extension; only false"},
+    {"Learning", OptionType::boolean, "false", 0, 0, "learn MACs from packets; only false"},
+    {"MTU", OptionType::integer, "0", 0, 65535, "of the underlay; 0: the interface's own. Pods get 50 less (IPv6: 70)"},
+    {"Port", OptionType::integer, "8472", 0, 65535, "UDP port; 0: 8472"},
+    {"VNI", OptionType::integer, "1", 1, 16777215, "network identifier"},
+};
+
+constexpr uint16_t kDefaultPort = 8472;
+
+// Outer IP, UDP, vxlan (RFC 7348, section 5) and inner Ethernet headers.
+constexpr uint32_t overhead(Family family) { return (family == Family::v6 ? 40 : 20) + 8 + 8 + 14; }
+
+uint32_t vni(const NetworkConfig& config) { return static_cast<uint32_t>(config.option_int("VNI", 1)); }
+
+uint32_t device_mtu(const NetworkConfig& config, const LocalNode& self, Family family) {
+  const uint32_t of_uplink = uplink_of(self, family).mtu;
+  const auto chosen = static_cast<uint32_t>(config.option_int("MTU", 0));
+  uint32_t outer = of_uplink != 0 ? of_uplink : 1500;
+  if (chosen != 0 && (of_uplink == 0 || chosen < of_uplink)) outer = chosen;
+  return outer > overhead(family) ? outer - overhead(family) : 0;
+}
+
+const std::string& data_of(const BackendData& data, Family family) {
+  return family == Family::v6 ? data.v6 : data.v4;
+}
+
+std::string_view key_of(Family family) { return family == Family::v6 ? "BackendV6Data" : "BackendData"; }
+
+std::string name_of(const ClusterView& view, uint32_t peer) {
+  return peer < view.names.size() ? view.names[peer] : public_ip_of(view.leases[peer], Family::v4).str();
+}
+
+class Vxlan : public Mode {
+ public:
+  std::string_view name() const override { return "vxlan"; }
+  std::string_view summary() const override { return "works on any IP network; the default"; }
+  std::string_view description() const override {
+    return "Pods' packets travel in UDP (RFC 7348), kernel to kernel, over whatever connects the nodes. Nothing is learned or "
+           "flooded: each peer's entries come from its lease. With DirectRouting, peers on the same link are reached by plain "
+           "routes instead. Nodes that run flannel's vxlan with the same VNI and Port are peers like any other.";
+  }
+  std::span<const OptionSpec> options() const override { return kOptions; }
+  bool carries(Family) const override { return true; }
+
+  std::optional<std::string> unsupported(const KernelFeatures& kernel) const override {
+    if (!kernel.known || kernel.vxlan) return std::nullopt;
+    return "this kernel has no vxlan driver";
+  }
+
+  void validate(const NetworkConfig& config) const override {
+    if (config.option_bool("Learning", false))
+      fail(ErrorKind::config, "vxlan: Learning true is refused: every peer's MAC comes from its lease, and a learned one would "
+                              "let any host on the underlay draw traffic to itself; leave it out");
+    if (config.option_bool("GBP", false))
+      fail(ErrorKind::config, "vxlan: GBP true is refused: nothing here sets or reads group policy ids; leave it out");
+    const int64_t mtu = config.option_int("MTU", 0);
+    const Family larger = config.enable_v6 ? Family::v6 : Family::v4;
+    const int64_t least = (config.enable_v6 ? 1280 : 576) + overhead(larger);
+    if (mtu != 0 && mtu < least)
+      fail(ErrorKind::config, "vxlan: MTU {} is too small: give 0 for the interface's own, or at least {}", mtu, least);
+  }
+
+  ModeMtu mtu(const NetworkConfig& config, const LocalNode& self) const override {
+    ModeMtu mtu;
+    if (config.enable_v4) mtu.v4 = device_mtu(config, self, Family::v4);
+    if (config.enable_v6) mtu.v6 = device_mtu(config, self, Family::v6);
+    return mtu;
+  }
+
+  LeaseData announce(const NetworkConfig& config, const LocalNode& self) const override {
+    LeaseData lease{"vxlan", {}};
+    const auto data = [&](Family family) {
+      const DevName dev = vxlan_dev(vni(config), family);
+      return format_vtep_data({vni(config), vxlan_mac(self.name, dev)});
+    };
+    if (config.enable_v4) lease.data.v4 = data(Family::v4);
+    if (config.enable_v6) lease.data.v6 = data(Family::v6);
+    return lease;
+  }
+
+  void check_peer(const Lease& lease) const override {
+    check_peer_addresses(lease);
+    for (const Family family : {Family::v4, Family::v6})
+      if (subnet_of(lease, family)) parse_vtep_data(data_of(lease.data, family), key_of(family));
+  }
+
+  void desired(const ClusterView& view, PeerSpan peers, Receive receive, ModeState& out) const override {
+    if (receive == Receive::yes && view.config.enable_v4 && view.config.option_bool("DirectRouting", false))
+      loosen_uplink(view.self, out);
+    for (const Family family : {Family::v4, Family::v6})
+      if (enabled(view.config, family)) desired(view, peers, receive, family, out);
+  }
+
+ private:
+  struct Vtep {
+    Mac mac;
+    uint32_t peer;
+  };
+
+  static void desired(const ClusterView& view, PeerSpan peers, Receive receive, Family family, ModeState& out) {
+    const Uplink& uplink = uplink_of(view.self, family);
+    const Prefix& own = subnet_of(view.self.lease, family);
+    if (!uplink.dev) {
+      out.blocker(fmt::format("vxlan: this node has no IPv{} uplink", static_cast<int>(family)));
+      return;
+    }
+    if (!own) return;  // no lease yet: nothing to receive for, and no address to send from
+    const bool direct = view.config.option_bool("DirectRouting", false);
+    std::vector<Vtep> vteps;
+    vteps.reserve(peers.size());
+    for (const uint32_t peer : peers) {
+      const Lease& lease = view.leases[peer];
+      if (!subnet_of(lease, family)) continue;
+      if (direct && on_link(uplink, public_ip_of(lease, family)))
+        add_plain_route(uplink, lease, family, peer, out);
+      else
+        vteps.push_back({parse_vtep_data(data_of(lease.data, family), key_of(family)).mac, peer});
+    }
+    if (receive == Receive::no && vteps.empty()) return;
+    const Link device = add_device(view, family, uplink, own, out);
+    drop_shared_macs(view, device.mac, vteps, out);
+    for (const Vtep& vtep : vteps) add_vtep(device.name, view.leases[vtep.peer], family, vtep, out);
+  }
+
+  static Link add_device(const ClusterView& view, Family family, const Uplink& uplink, const Prefix& own, ModeState& out) {
+    Link device;
+    device.name = vxlan_dev(vni(view.config), family);
+    device.type = LinkType::vxlan;
+    device.mtu = device_mtu(view.config, view.self, family);
+    device.mac = vxlan_mac(view.self.name, device.name);
+    VxlanAttrs attrs;
+    attrs.vni = vni(view.config);
+    const auto port = static_cast<uint16_t>(view.config.option_int("Port", kDefaultPort));
+    attrs.port = port != 0 ? port : kDefaultPort;
+    attrs.local = uplink.address.addr();
+    attrs.underlay = uplink.dev;
+    device.vxlan = attrs;
+    out.add(device);
+    Address address;
+    address.dev = device.name;
+    address.prefix = Prefix::host(own.masked().addr());
+    out.add(address);
+    return device;
+  }
+
+  // Two nodes with one MAC (a cloned machine) would get each other's packets: the older lease counts.
+  static void drop_shared_macs(const ClusterView& view, const Mac& own, std::vector<Vtep>& vteps, ModeState& out) {
+    std::stable_sort(vteps.begin(), vteps.end(), [&](const Vtep& a, const Vtep& b) {
+      if (a.mac != b.mac) return a.mac < b.mac;
+      return view.leases[a.peer].rev < view.leases[b.peer].rev;
+    });
+    std::vector<Vtep> kept;
+    kept.reserve(vteps.size());
+    for (const Vtep& vtep : vteps) {
+      const bool like_own = vtep.mac == own;
+      if (!like_own && (kept.empty() || kept.back().mac != vtep.mac)) {
+        kept.push_back(vtep);
+        continue;
+      }
+      out.notice(fmt::format("{} {} is left out: its VtepMAC {} is also that of {}", name_of(view, vtep.peer),
+                             subnets_text(view.leases[vtep.peer]), vtep.mac.str(),
+                             like_own ? "this node" : name_of(view, kept.back().peer)));
+    }
+    vteps = std::move(kept);
+  }
+
+  static void add_vtep(const DevName& dev, const Lease& lease, Family family, const Vtep& vtep, ModeState& out) {
+    const Prefix& subnet = subnet_of(lease, family);
+    Neighbor neighbor;
+    neighbor.dev = dev;
+    neighbor.ip = subnet.addr();
+    neighbor.mac = vtep.mac;
+    out.add(neighbor, vtep.peer);
+    FdbEntry entry;
+    entry.dev = dev;
+    entry.mac = vtep.mac;
+    entry.dst = public_ip_of(lease, family);
+    out.add(entry, vtep.peer);
+    Route route;
+    route.dst = subnet;
+    route.dev = dev;
+    route.via = subnet.addr();
+    route.onlink = true;
+    out.add(route, vtep.peer);
+  }
+};
+
+}  // namespace
+
+const Mode& vxlan_mode() {
+  static const Vxlan mode;
+  return mode;
+}
+
+}  // namespace knet
