@@ -1,0 +1,174 @@
+#include "agent/lease_keeper.h"
+
+#include <algorithm>
+
+namespace knet {
+namespace {
+
+constexpr std::chrono::milliseconds kFirstPause{200};
+constexpr std::chrono::milliseconds kLongestPause{15'000};
+constexpr std::chrono::milliseconds kConfigPause{1000};  // nobody has run init yet
+
+}  // namespace
+
+LeaseKeeper::LeaseKeeper(const StoreOptions& options, Mailbox& mailbox)
+    : mailbox_(mailbox), store_(open_store(options)), cluster_(*store_, StorePaths{options.prefix}) {
+  thread_ = std::thread([this] { run(); });
+}
+
+LeaseKeeper::~LeaseKeeper() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void LeaseKeeper::announce(AcquireRequest request) {
+  std::lock_guard lock(mutex_);
+  orders_.request = std::move(request);
+  ordered_ = true;
+  wake_.notify_all();
+}
+
+void LeaseKeeper::disturbed(Revision at) {
+  std::lock_guard lock(mutex_);
+  orders_.disturbed = at;
+  ordered_ = true;
+  wake_.notify_all();
+}
+
+void LeaseKeeper::reconnected() {
+  std::lock_guard lock(mutex_);
+  orders_.reconnected = true;
+  ordered_ = true;
+  wake_.notify_all();
+}
+
+void LeaseKeeper::seen(Revision rev, size_t nodes) {
+  std::lock_guard lock(mutex_);
+  const bool first = orders_.seen == 0;
+  orders_.seen = rev;
+  orders_.nodes = nodes;
+  // Later ones ride along with what is due anyway, or wait for their turn.
+  if (first || rev > seen_) ordered_ = true;
+  wake_.notify_all();
+}
+
+LeaseKeeper::Clock::time_point LeaseKeeper::next_due() const {
+  if (!lease_) return Clock::time_point::max();  // waits for an announcement
+  Clock::time_point due = std::min(renew_at_, presence_at_);
+  if (request_ && seen_ > request_->node.seen_rev) due = std::min(due, seen_at_);
+  return due;
+}
+
+void LeaseKeeper::run() {
+  std::chrono::milliseconds wait{0};  // after trouble
+  for (;;) {
+    Orders orders;
+    {
+      std::unique_lock lock(mutex_);
+      const auto until = wait.count() > 0 ? Clock::now() + wait : next_due();
+      auto ready = [this] { return stopping_ || ordered_; };
+      if (config_known_ || wait.count() > 0) {
+        if (until == Clock::time_point::max()) wake_.wait(lock, ready);
+        else wake_.wait_until(lock, until, ready);
+      }
+      if (stopping_) return;
+      orders = std::exchange(orders_, Orders{{}, 0, false, orders_.seen, orders_.nodes});
+      ordered_ = false;
+    }
+    try {
+      work(std::move(orders));
+      if (trouble_) mailbox_.post(LeaseTroubleMessage{ErrorKind::store, ""});
+      trouble_ = false;
+      wait = std::chrono::milliseconds(0);
+    } catch (const Error& error) {
+      trouble_ = true;
+      mailbox_.post(LeaseTroubleMessage{error.kind, error.text});
+      wait = config_known_ || error.kind != ErrorKind::config ? std::clamp(wait * 2, kFirstPause, kLongestPause) : kConfigPause;
+    } catch (const std::exception& error) {
+      trouble_ = true;
+      mailbox_.post(LeaseTroubleMessage{ErrorKind::bug, error.what()});
+      wait = kLongestPause;
+    }
+  }
+}
+
+void LeaseKeeper::work(Orders orders) {
+  if (!config_known_) ask_config();
+  seen_ = std::max(seen_, orders.seen);
+  nodes_ = orders.nodes;
+  if (orders.request) {
+    if (request_) orders.request->node.seen_rev = request_->node.seen_rev;
+    request_ = std::move(*orders.request);
+  }
+  if (orders.reconnected) renew_at_ = presence_at_ = Clock::now();
+  // Our own writes come back to us as events too.
+  if (lease_ && orders.disturbed > lease_->rev) lost_ = true;
+  if (!request_) return;
+  const SubnetChoice have = lease_ ? SubnetChoice{lease_->subnet, lease_->subnet6} : SubnetChoice{};
+  if (!lease_ || lost_ || !fits(request_->config, have)) take_lease();
+  else bring_up_to_date();
+  look_after(Clock::now());
+}
+
+void LeaseKeeper::ask_config() {
+  auto config = cluster_.load_config();
+  if (!config)
+    fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
+         store_->where(), cluster_.paths().config(), store_->where());
+  config_known_ = true;
+  mailbox_.post(ConfigMessage{std::move(config->json)});
+}
+
+void LeaseKeeper::take_lease() {
+  if (lease_) request_->previous = {lease_->subnet, lease_->subnet6};
+  Acquired acquired = cluster_.acquire(*request_);
+  lease_ = std::move(acquired.lease);
+  lost_ = false;
+  how_ = acquired.how;
+  presence_ = std::move(acquired.presence);
+  const auto now = Clock::now();
+  renew_at_ = now + kRenew;
+  presence_at_ = now;  // the record learns our subnet
+  mailbox_.post(LeaseMessage{*lease_, how_, std::move(acquired.notices)});
+}
+
+void LeaseKeeper::bring_up_to_date() {
+  Lease content = *lease_;
+  content.public_ip = request_->node.public_ip;
+  content.public_ip6 = request_->node.public_ip6;
+  content.mode = request_->mode;
+  content.data = request_->data;
+  if (content.same_content(*lease_)) return;
+  auto updated = cluster_.update_lease(*lease_, content);
+  if (!updated) return take_lease();
+  lease_ = std::move(*updated);
+  presence_at_ = Clock::now();
+  mailbox_.post(LeaseMessage{*lease_, how_, {}});
+}
+
+void LeaseKeeper::look_after(Clock::time_point now) {
+  if (now >= renew_at_) {
+    if (lease_->lease_id != 0 && !cluster_.renew(*lease_)) return take_lease();
+    renew_at_ = now + kRenew;
+    mailbox_.post(RenewedMessage{});
+  }
+  if (seen_ > request_->node.seen_rev && now >= seen_at_) {
+    const auto apart = std::max<std::chrono::milliseconds>(kSeenAtLeast, kSeenPerNode * static_cast<int64_t>(nodes_));
+    seen_at_ = now + apart;
+    presence_at_ = now;
+  }
+  if (now < presence_at_) return;
+  NodeRecord& node = request_->node;
+  node.subnets.clear();
+  if (lease_->subnet) node.subnets.push_back(lease_->subnet);
+  if (lease_->subnet6) node.subnets.push_back(lease_->subnet6);
+  node.seen_rev = std::max(node.seen_rev, seen_);
+  cluster_.refresh(node, presence_);
+  presence_at_ = now + kPresence;
+}
+
+}  // namespace knet

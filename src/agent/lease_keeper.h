@@ -1,0 +1,79 @@
+// The thread that keeps this node in the store: takes its subnet, brings the lease's content up to date, renews it, takes it
+// again when it was lost, and refreshes presence. What it should say comes from the loop; what came of it goes to the mailbox.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "agent/mailbox.h"
+#include "store/cluster_store.h"
+
+namespace knet {
+
+class LeaseKeeper {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::minutes kRenew{60};
+  static constexpr std::chrono::seconds kPresence{20};
+  /// All nodes together write at most 20 seen revisions a second.
+  static constexpr std::chrono::milliseconds kSeenPerNode{50};
+  static constexpr std::chrono::seconds kSeenAtLeast{5};
+
+  LeaseKeeper(const StoreOptions& options, Mailbox& mailbox);
+  ~LeaseKeeper();  // stops and joins; lease and presence stay
+
+  /// Who we are and what we announce from now on. Takes a subnet if we have none, or none that fits.
+  void announce(AcquireRequest request);
+  /// Somebody changed or deleted our lease at this revision of the store.
+  void disturbed(Revision at);
+  /// The store answers again: look after the lease at once.
+  void reconnected();
+  /// What we have acted on, of leases and config; told to the others by and by. `nodes`: how many tell it.
+  void seen(Revision rev, size_t nodes);
+
+ private:
+  struct Orders {
+    std::optional<AcquireRequest> request;  // new since last taken
+    Revision disturbed = 0;
+    bool reconnected = false;
+    Revision seen = 0;
+    size_t nodes = 0;
+  };
+
+  void run();
+  void work(Orders orders);
+  void ask_config();
+  void take_lease();
+  void bring_up_to_date();
+  void look_after(Clock::time_point now);
+  Clock::time_point next_due() const;
+
+  Mailbox& mailbox_;
+  std::unique_ptr<Store> store_;
+  ClusterStore cluster_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  bool ordered_ = false;
+  Orders orders_;
+
+  // The thread's own.
+  bool config_known_ = false;
+  std::optional<AcquireRequest> request_;
+  std::optional<Lease> lease_;
+  bool lost_ = false;       // by the store's word; to be taken again
+  Acquired::How how_ = Acquired::How::chosen;
+  Presence presence_;
+  Revision seen_ = 0;       // as we would tell it
+  size_t nodes_ = 0;
+  Clock::time_point renew_at_{}, presence_at_{}, seen_at_{};
+  bool trouble_ = false;
+  std::thread thread_;
+};
+
+}  // namespace knet

@@ -1,0 +1,69 @@
+#include "agent/store_watch.h"
+
+#include <algorithm>
+
+namespace knet {
+namespace {
+
+constexpr std::chrono::milliseconds kFirstPause{200};
+constexpr std::chrono::milliseconds kLongestPause{15'000};
+
+}  // namespace
+
+StoreWatch::StoreWatch(const StoreOptions& options, Mailbox& mailbox)
+    : prefix_(options.prefix + "/"), mailbox_(mailbox), store_(open_store(options)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+StoreWatch::~StoreWatch() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  store_->stop_watch();
+  thread_.join();
+}
+
+bool StoreWatch::pause(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  wake_.wait_for(lock, time, [this] { return stopping_; });
+  return !stopping_;
+}
+
+void StoreWatch::follow() {
+  SnapshotMessage snapshot;
+  snapshot.rev = store_->for_each(prefix_, [&](KeyValue&& item) {
+    snapshot.all.push_back({std::move(item.key), std::move(item.value), false, item.lease, item.mod_rev});
+  });
+  Revision next = snapshot.rev + 1;
+  mailbox_.post(StoreStateMessage{true, ""});
+  mailbox_.post(std::move(snapshot));
+
+  EventsMessage group{{}, 0};
+  Store::WatchSink sink;
+  sink.on_event = [&](StoreEvent&& event) { group.events.push_back(std::move(event)); };
+  sink.on_progress = [&](Revision rev) {
+    if (group.events.empty()) return;
+    group.rev = rev;
+    mailbox_.post(std::exchange(group, EventsMessage{{}, 0}));
+  };
+  sink.on_state = [&](bool connected, const std::string& why) { mailbox_.post(StoreStateMessage{connected, why}); };
+  store_->watch(prefix_, next, sink);
+}
+
+void StoreWatch::run() {
+  std::chrono::milliseconds wait = kFirstPause;
+  while (pause(std::chrono::milliseconds(0))) {
+    try {
+      follow();
+      wait = kFirstPause;
+    } catch (const std::exception& error) {
+      mailbox_.post(StoreStateMessage{false, error.what()});
+      if (!pause(wait)) return;
+      wait = std::min(wait * 2, kLongestPause);
+    }
+  }
+}
+
+}  // namespace knet

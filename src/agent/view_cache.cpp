@@ -1,0 +1,109 @@
+#include "agent/view_cache.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/text.h"
+
+namespace knet {
+namespace {
+
+constexpr std::string_view kHead = "knet view 1";
+constexpr std::string_view kFoot = "end ";
+
+// "lease <key> <revision> <lease id> <name> <value>": the value is compact JSON and comes last.
+void append_lease(std::string& out, std::string_view word, const Lease& lease, std::string_view name) {
+  out += fmt::format("{} {} {} {} {} {}\n", word, format_subnet_key(lease.subnet, lease.subnet6), lease.rev, lease.lease_id,
+                     name.empty() ? std::string_view("-") : name, format_lease(lease));
+}
+
+struct NamedLease {
+  Lease lease;
+  std::string name;
+};
+
+std::optional<NamedLease> parse_lease_line(std::string_view rest) {
+  std::string_view words[4];
+  for (std::string_view& word : words) {
+    const size_t space = rest.find(' ');
+    if (space == std::string_view::npos) return std::nullopt;
+    word = rest.substr(0, space);
+    rest.remove_prefix(space + 1);
+  }
+  auto key = parse_subnet_key(words[0]);
+  auto rev = parse_int(words[1]);
+  auto id = parse_int(words[2]);
+  if (!key || !rev || !id) return std::nullopt;
+  NamedLease out{parse_lease(*key, rest, "udp"), std::string(words[3])};
+  out.lease.rev = *rev;
+  out.lease.lease_id = *id;
+  return out;
+}
+
+}  // namespace
+
+std::string format_cached_view(const CachedView& view) {
+  std::string out(kHead);
+  const nlohmann::json head = {{"node", view.node}, {"revision", view.rev}, {"config", view.config_json}};
+  out += "\n" + head.dump() + "\n";
+  if (view.own.subnet || view.own.subnet6) append_lease(out, "own", view.own, view.node);
+  for (size_t i = 0; i < view.peers.size(); ++i)
+    append_lease(out, "lease", view.peers[i], i < view.names.size() ? view.names[i] : std::string_view());
+  out += fmt::format("{}{:016x}\n", kFoot, fingerprint(out));
+  return out;
+}
+
+std::optional<CachedView> parse_cached_view(std::string_view text) {
+  const size_t foot = text.rfind(kFoot);
+  if (foot == std::string_view::npos || foot == 0 || text[foot - 1] != '\n') return std::nullopt;
+  if (trim(text.substr(foot + kFoot.size())) != fmt::format("{:016x}", fingerprint(text.substr(0, foot)))) return std::nullopt;
+  text = text.substr(0, foot);
+
+  CachedView view;
+  size_t line_number = 0;
+  try {
+    while (!text.empty()) {
+      const size_t end = text.find('\n');
+      const std::string_view line = text.substr(0, end);
+      text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+      ++line_number;
+      if (line_number == 1) {
+        if (line != kHead) return std::nullopt;
+      } else if (line_number == 2) {
+        const nlohmann::json head = parse_json(line, "view.cache");
+        view.node = head.at("node").get<std::string>();
+        view.rev = head.at("revision").get<Revision>();
+        view.config_json = head.at("config").get<std::string>();
+      } else if (line.starts_with("own ")) {
+        auto own = parse_lease_line(line.substr(4));
+        if (!own) return std::nullopt;
+        view.own = std::move(own->lease);
+      } else if (line.starts_with("lease ")) {
+        auto peer = parse_lease_line(line.substr(6));
+        if (!peer) return std::nullopt;
+        view.peers.push_back(std::move(peer->lease));
+        view.names.push_back(std::move(peer->name));
+      }
+    }
+  } catch (const std::exception&) {
+    return std::nullopt;
+  }
+  return line_number >= 2 ? std::optional(std::move(view)) : std::nullopt;
+}
+
+std::optional<CachedView> load_view_cache(const std::filesystem::path& path) {
+  auto text = read_file(path, 256u << 20);
+  return text ? parse_cached_view(*text) : std::nullopt;
+}
+
+void save_view_cache(const std::filesystem::path& path, const CachedView& view) {
+  // Not durable: the loop must not wait for a disk, and a file cut short by a power cut is known by its checksum.
+  write_file(path, format_cached_view(view), 0600, false);
+}
+
+}  // namespace knet

@@ -1,0 +1,32 @@
+// The last view of the cluster, kept in the state dir: after a reboot with the store away the node comes up from it. It is used
+// to add, never to delete. A text file, one line per lease, with a checksum: what is damaged is no cache. Used by one thread.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/lease.h"
+
+namespace knet {
+
+struct CachedView {
+  std::string config_json;
+  std::string node;         // whose it is: a state dir that was cloned to another name is no use
+  Lease own;
+  std::vector<Lease> peers;         // sorted by (subnet, subnet6)
+  std::vector<std::string> names;   // of the peers
+  Revision rev = 0;
+};
+
+std::string format_cached_view(const CachedView& view);
+/// Nothing if it is of another version, cut short or damaged.
+std::optional<CachedView> parse_cached_view(std::string_view text);
+
+std::optional<CachedView> load_view_cache(const std::filesystem::path& path);
+/// Atomic. Throws Error{kernel}.
+void save_view_cache(const std::filesystem::path& path, const CachedView& view);
+
+}  // namespace knet
