@@ -17,9 +17,9 @@ class LinuxPlane : public Plane {
   ~LinuxPlane() override;
 
   /// A kind whose dump was cut short (NLM_F_DUMP_INTR, retried a few times) or refused is not in `complete`.
-  /// Reads links with their attributes; addresses of all links; the sysctls named by watch_sysctls(); permanent neighbours and
-  /// fdb entries of our own links only; nexthops with our protocol; routes of the main table (IPv4/IPv6 unicast and blackhole
-  /// kinds, protocol kernel included); forward accepts and foreign forward drops; our nft tables.
+  /// Reads links with their attributes; addresses of all links; the sysctls named by watch_sysctls(); permanent
+  /// neighbours and fdb entries of our own links only; nexthops with our protocol; routes of the main table (IPv4/IPv6
+  /// unicast and blackhole kinds, protocol kernel included); forward accepts and foreign forward drops; our nft tables.
   Observed observe(Kinds kinds) override;
   std::vector<OpResult> apply(const Plan& plan) override;
 

@@ -1,6 +1,6 @@
-// A pod's veth pair, made and removed in as few netlink round trips as the kernel allows. The hot path of CNI ADD and DEL.
-// design.md 3 (names, MAC, gateways) and facts on the order: pod addresses only after its routes; IPv6 DAD off on both ends
-// before up. Used by src/cni on one thread; opens its own sockets.
+// A pod's veth pair, made and removed in as few netlink round trips as the kernel allows. The hot path of CNI ADD and
+// DEL. design.md 3 (names, MAC, gateways) and facts on the order: pod addresses only after its routes; IPv6 DAD off on
+// both ends before up. Used by src/cni on one thread; opens its own sockets.
 #pragma once
 
 #include <optional>
@@ -14,23 +14,24 @@ namespace knet {
 
 struct PodLinkRequest {
   DevName host_dev;
-  std::string ifname;             // in the pod
+  std::string ifname;  // in the pod
   int netns_fd = -1;
-  std::vector<IpAddr> addresses;  // /32 and /128 in the pod
-  uint32_t mtu = 0;               // of the link: the larger family's
+  std::vector<IpAddr> addresses;    // /32 and /128 in the pod
+  uint32_t mtu = 0;                 // of the link: the larger family's
   uint32_t mtu_v4 = 0, mtu_v6 = 0;  // on the pod's default routes where smaller than the link's; 0: none
   bool default_route = true;
   std::optional<Mac> mac;
 };
 
 struct PodLinkResult {
-  Mac mac;        // of the pod's end
+  Mac mac;  // of the pod's end
   Mac host_mac;
 };
 
-/// Makes the pair (peer directly in the pod), host end up with MAC ee:..., sysctls (forwarding, proxy_arp, accept_dad...), pod end:
-/// route to the gateway, default route, addresses; host routes /32 and /128 with protocol 107. Everything is undone on failure.
-/// Error{conflict} if the host device or the pod's ifname exists, or a foreign route holds a pod address.
+/// Makes the pair (peer directly in the pod), host end up with MAC ee:..., sysctls (forwarding, proxy_arp,
+/// accept_dad...), pod end: route to the gateway, default route, addresses; host routes /32 and /128 with protocol 107.
+/// Everything is undone on failure. Error{conflict} if the host device or the pod's ifname exists, or a foreign route
+/// holds a pod address.
 PodLinkResult add_pod_link(const PodLinkRequest& request);
 
 /// Deletes the pair from the host side (its routes go with it). False if there is none.
