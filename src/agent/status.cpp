@@ -90,7 +90,7 @@ std::string format_status(const StatusSnapshot& s) {
       {"first_route_seconds", s.first_route_seconds},
       {"last_turn_ms", s.last_turn_ms},
   };
-  return tree.dump(2) + "\n";
+  return tree.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 StatusSnapshot parse_status(std::string_view json) {
@@ -179,7 +179,7 @@ std::string format_routes(const std::string& node, const std::vector<RouteRow>& 
   }
   const Json tree = {
       {"schema", StatusSnapshot::kSchema}, {"node", node}, {"routes", std::move(list)}, {"verdict", verdict(rows)}};
-  return tree.dump() + "\n";
+  return tree.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 std::vector<RouteRow> parse_routes(std::string_view json) {

@@ -1,0 +1,153 @@
+#include "agent/status_server.h"
+
+#include <httplib.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <thread>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/ip.h"
+#include "base/text.h"
+
+namespace knet {
+namespace {
+
+constexpr auto kJson = "application/json";
+constexpr auto kText = "text/plain; charset=utf-8";
+constexpr auto kPrometheus = "text/plain; version=0.0.4; charset=utf-8";
+constexpr time_t kReadSeconds = 2;
+constexpr time_t kWriteSeconds = 5;
+constexpr size_t kLargestBody = 1024;
+
+std::optional<gid_t> group_id(const std::string& name) {
+  // Not getgrnam: a static binary has no name service modules.
+  auto groups = read_file("/etc/group", 4u << 20);
+  if (!groups) return std::nullopt;
+  for (std::string_view line : split(*groups, '\n')) {
+    auto fields = split(line, ':');
+    if (fields.size() < 3 || fields[0] != name) continue;
+    if (auto id = parse_int(fields[2])) return static_cast<gid_t>(*id);
+  }
+  return std::nullopt;
+}
+
+void limit(httplib::Server& server) {
+  server.new_task_queue = [] { return new httplib::ThreadPool(1); };
+  server.set_keep_alive_max_count(1);
+  server.set_keep_alive_timeout(kReadSeconds);
+  server.set_read_timeout(kReadSeconds);
+  server.set_write_timeout(kWriteSeconds);
+  server.set_payload_max_length(kLargestBody);
+}
+
+std::string lines(const std::vector<std::string>& items) {
+  std::string out;
+  for (const std::string& item : items) out += item + "\n";
+  return out;
+}
+
+// "host:port", "[v6]:port" or ":port".
+std::pair<std::string, int> parse_listen(const std::string& address) {
+  const size_t colon = address.rfind(':');
+  auto port = colon == std::string::npos ? std::nullopt : parse_int(std::string_view(address).substr(colon + 1));
+  std::string host = colon == std::string::npos ? "" : address.substr(0, colon);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host.empty()) host = "::";
+  if (!port || *port < 1 || *port > 65535 || !IpAddr::parse(host))
+    fail(ErrorKind::usage, "'{}' is not an address to listen on; give one such as 127.0.0.1:9101", address);
+  return {host, static_cast<int>(*port)};
+}
+
+}  // namespace
+
+struct StatusServer::Listener {
+  httplib::Server server;
+  std::filesystem::path socket;
+  std::thread thread;
+
+  ~Listener() {
+    server.stop();
+    if (thread.joinable()) thread.join();
+    if (!socket.empty()) ::unlink(socket.c_str());
+  }
+};
+
+StatusServer::StatusServer(StatusSource source) : source_(std::move(source)) {}
+StatusServer::~StatusServer() = default;
+
+void StatusServer::start(std::unique_ptr<Listener> listener) {
+  httplib::Server& server = listener->server;
+  server.set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr thrown) {
+    std::string text = "failed";
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::exception& error) {
+      text = error.what();
+    } catch (...) {
+    }
+    response.status = 500;
+    response.set_content(text + "\n", kText);
+  });
+  listener->thread = std::thread([&server] { server.listen_after_bind(); });
+  server.wait_until_ready();
+  listeners_.push_back(std::move(listener));
+}
+
+void StatusServer::serve_unix(const std::filesystem::path& path, unsigned mode, const std::string& group) {
+  sockaddr_un limit_of;
+  if (path.string().size() >= sizeof limit_of.sun_path)
+    fail(ErrorKind::config, "{} is too long for a socket; give a shorter --run-dir", path.string());
+  make_directories(path.parent_path());
+  remove_file(path);
+  auto listener = std::make_unique<Listener>();
+  httplib::Server& server = listener->server;
+  limit(server);
+  auto answer = [&server](const char* at, const char* type, const std::function<std::string()>& text) {
+    server.Get(at, [type, text](const httplib::Request&, httplib::Response& response) { response.set_content(text(), type); });
+  };
+  answer("/v1/status", kJson, source_.status);
+  answer("/v1/routes", kJson, source_.routes);
+  answer("/metrics", kPrometheus, source_.metrics);
+  answer("/healthz", kText, [] { return std::string("ok\n"); });
+  server.Get("/readyz", [unready = source_.unready](const httplib::Request&, httplib::Response& response) {
+    const auto why = unready();
+    response.status = why.empty() ? 200 : 503;
+    response.set_content(why.empty() ? "ready\n" : lines(why), kText);
+  });
+  server.set_address_family(AF_UNIX);
+  if (!server.bind_to_port(path.string(), 80)) throw_errno(errno, "listen on {}", path.string());
+  listener->socket = path;
+  if (::chmod(path.c_str(), mode) != 0) throw_errno(errno, "set the mode of {}", path.string());
+  if (auto gid = group.empty() ? std::nullopt : group_id(group))
+    if (::chown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0) throw_errno(errno, "give {} to the group {}", path.string(), group);
+  start(std::move(listener));
+}
+
+void StatusServer::serve_tcp(const std::string& address, bool as_flanneld) {
+  const auto [host, port] = parse_listen(address);
+  auto listener = std::make_unique<Listener>();
+  httplib::Server& server = listener->server;
+  limit(server);
+  const char* alive = as_flanneld ? "flanneld is running" : "ok\n";
+  const char* good = as_flanneld ? "flanneld is ready" : "ready\n";
+  server.Get("/healthz", [alive](const httplib::Request&, httplib::Response& response) { response.set_content(alive, kText); });
+  server.Get("/readyz", [good, unready = source_.unready](const httplib::Request&, httplib::Response& response) {
+    const auto why = unready();
+    response.status = why.empty() ? 200 : 503;
+    response.set_content(why.empty() ? std::string(good) : lines(why), kText);
+  });
+  if (!as_flanneld) {
+    auto answer = [&server](const char* at, const char* type, const std::function<std::string()>& text) {
+      server.Get(at, [type, text](const httplib::Request&, httplib::Response& response) { response.set_content(text(), type); });
+    };
+    answer("/v1/status", kJson, source_.status);
+    answer("/v1/routes", kJson, source_.routes);
+    answer("/metrics", kPrometheus, source_.metrics);
+  }
+  if (!server.bind_to_port(host, port)) throw_errno(errno, "listen on {}", address);
+  start(std::move(listener));
+}
+
+}  // namespace knet
