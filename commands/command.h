@@ -22,8 +22,10 @@ struct Command {
   CommandGroup group;
   /// Declares flags, examples (footer) and verbs; returns the action, whose result is the exit status (base/error.h).
   std::function<int()> (*declare)(CLI::App& app);
-  /// For applets (flanneld): owns all of its argv instead, called when argv[0]'s basename or argv[1] is the name.
+  /// Owns all of its argv instead. Without a `declare` (flanneld) it is called when argv[0]'s basename or argv[1] is the
+  /// name; with one (cni) only when the environment and the bare argv say that a CNI runtime calls (src/main.cpp).
   int (*applet)(int argc, char** argv) = nullptr;
+  std::string_view plural = {};  // of a noun: `knet nodes list` is `knet node list`
 };
 
 /// The table that CMake writes from commands/*.cpp, sorted by name.

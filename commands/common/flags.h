@@ -1,0 +1,86 @@
+// The flags that commands share, each group with its environment names. A group is declared on the command's App, lives
+// as long as the action, and is asked for values afterwards; what was not given comes from the node's saved settings.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/node.h"
+#include "base/log.h"
+#include "commands/common/cli.h"
+
+namespace knet {
+
+/// Names (without --) that knet.toml may set above its sections.
+const std::vector<std::string>& shared_flags();
+bool is_shared_flag(std::string_view name);
+
+/// --state-dir, --run-dir.
+class PathFlags {
+ public:
+  void declare(CLI::App& app);
+  NodePaths paths() const;
+
+ private:
+  std::string state_dir_, run_dir_;
+};
+
+/// --store, --prefix, --cert, --key, --cacert, --user, --password-file, --timeout.
+class StoreFlags {
+ public:
+  void declare(CLI::App& app);
+  /// Given values over `base`. Throws Error{usage} for a --timeout that is none.
+  StoreOptions over(const StoreOptions& base) const;
+  /// Over the settings that this node joined with, else over the embedded default.
+  StoreOptions options(const NodePaths& paths) const;
+  bool given() const;
+
+ private:
+  std::string url_, prefix_, cert_, key_, cacert_, user_, password_file_, timeout_;
+  std::vector<const CLI::Option*> options_;
+};
+
+/// What join and agent share: which address, which name, what the node does.
+class NodeFlags {
+ public:
+  void declare(CLI::App& app);
+  /// Given values over `base`; any flag that chooses the address replaces the whole choice. `--iface auto` clears it.
+  NodeSettings over(NodeSettings base) const;
+  bool given() const;
+
+ private:
+  std::string name_, can_reach_, public_ip_, public_ip6_;
+  std::vector<std::string> ifaces_, iface_regexes_;
+  bool no_masquerade_ = false, no_forward_accept_ = false, keep_rp_filter_ = false, no_pods_ = false;
+  std::vector<const CLI::Option*> choosing_, others_;
+  const CLI::Option *masquerade_option_ = nullptr, *forward_option_ = nullptr, *rp_filter_option_ = nullptr,
+                    *pods_option_ = nullptr;
+};
+
+enum class Output { table, wide, json, ip };
+
+/// -o, --output.
+class OutputFlag {
+ public:
+  /// `ip` besides table, wide and json.
+  void declare(CLI::App& app, bool with_ip = false);
+  Output format() const;
+  bool json() const { return format() == Output::json; }
+  bool wide() const { return format() == Output::wide; }
+
+ private:
+  std::string word_ = "table";
+};
+
+/// --log LEVEL (KNET_LOG). Sets the level when the words are parsed; `otherwise` holds until then.
+void declare_log(CLI::App& app, log::Level otherwise = log::Level::warning);
+
+/// A duration typed for `flag`. Throws Error{usage}.
+std::chrono::milliseconds duration_of(std::string_view flag, std::string_view text);
+/// An address typed for `flag`, of that family unless none. Throws Error{usage}.
+IpAddr address_of(std::string_view flag, std::string_view text, Family family = Family::none);
+
+}  // namespace knet

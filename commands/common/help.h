@@ -1,0 +1,17 @@
+// One command's help from its CLI::App. Text only.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "commands/common/cli.h"
+
+namespace knet {
+
+/// `knet COMMAND [VERB] --help`. `path` is "knet COMMAND [VERB]"; a verb's help ends with its noun's flags.
+std::string help_text(const CLI::App& app, const std::string& path);
+
+/// "--store" or "-o, --output" or "DST": how people name an option.
+std::string spoken_name(const CLI::Option& option);
+
+}  // namespace knet
