@@ -1,8 +1,10 @@
 // Membership: the peers' leases and nodes' records, kept from the store's snapshot and events. Pure state, no I/O.
-// Foreign or corrupt keys are remembered by name with the reason, shown once, and never stop the others.
+// Foreign or corrupt keys are remembered by name with the reason, shown once, and never stop the others. A placeholder of a
+// reservation (lease.h) is no peer, but taken.
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,11 +32,13 @@ class Membership {
     bool leases = false;
     bool config = false;
     bool nodes = false;
-    bool own_lease = false;       // ours was changed or deleted by somebody
+    bool reservations = false;
+    bool own_lease = false;       // ours was changed, deleted or bound to another TTL lease by somebody
     bool schema = false;
     std::vector<std::string> problems;  // new ones, for the log: "subnets/10.5.x: not a subnet key"
   };
   /// Replaces all by a complete listing at `rev`; what is not in it is gone. Values that changed are noticed too.
+  /// `own` is our lease as we last wrote it (no subnets: none): what is older than own.rev says nothing about it.
   Change replace(std::vector<StoreEvent> all, Revision rev, const Lease& own);
   Change apply(const StoreEvent& event, const Lease& own);
 
@@ -44,15 +48,27 @@ class Membership {
   const std::string& config_json() const { return config_json_; }
   int schema() const { return schema_; }
   Revision rev() const { return rev_; }
-  const std::map<std::string, std::string>& problems() const { return problems_; }  // key -> why
+  const std::map<std::string, std::string>& problems() const { return problems_; }  // key below the prefix -> why
+  /// All subnets that `node` can't be given: of leases, placeholders, corrupt values, and what is reserved for other nodes.
+  std::vector<Prefix> taken(std::string_view node) const;
 
-  /// Peers (without `own`) and their names, put into the view; conflicts dropped.
+  /// Peers (without view.self's lease) and their names, put into the view; conflicts dropped.
   void fill(ClusterView& view, std::vector<std::string>* dropped = nullptr) const;
 
  private:
+  void take(const StoreEvent& event, const Lease& own, Change& change);
+  void take_lease(const std::string& name, const StoreEvent& event, const Lease& own, Change& change);
+  void take_config(const StoreEvent& event, Change& change);
+  void take_node(const std::string& name, const StoreEvent& event, Change& change);
+  void take_reservation(const std::string& name, const StoreEvent& event, Change& change);
+  void take_schema(const std::string& name, const StoreEvent& event, Change& change);
+  std::optional<Lease> read_lease(const std::string& name, const SubnetKey& key, const StoreEvent& event, Change& change);
+  void report(const std::string& name, std::string why, Change& change);
+
   StorePaths paths_;
   const ModeRegistry& modes_;
   std::vector<Lease> leases_;
+  std::vector<SubnetKey> blocked_;  // placeholders and corrupt values; sorted
   std::map<std::string, NodeRecord> nodes_;
   std::map<std::string, Reservation> reservations_;
   std::map<std::string, std::string> problems_;

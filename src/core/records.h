@@ -35,11 +35,16 @@ NodeRecord parse_node(std::string_view json);  // throws Error{config}
 /// <prefix>/knet/reservations/<subnet key>: this subnet is kept for that node.
 struct Reservation {
   std::string node;
+  bool operator==(const Reservation&) const = default;
 };
 std::string format_reservation(const Reservation& reservation);
 Reservation parse_reservation(std::string_view json);
 
-/// A node name: RFC 1123 label or subdomain, at most 253 bytes. Throws Error{usage}.
+/// The value of StorePaths::schema(): a bare number.
+std::string format_schema(int schema);
+int parse_schema(std::string_view value);  // throws Error{config}
+
+/// A node name: RFC 1123 label or subdomain, in lower case, at most 253 bytes. Throws Error{usage}.
 void check_node_name(std::string_view name);
 
 /// All paths in the store, from the prefix ("/coreos.com/network", no trailing slash).
