@@ -1,0 +1,407 @@
+// LinuxPlane::apply: a plan's stages in order, each in as few sendmsg as fit; messages are built straight from the two
+// states that the plan refers to.
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/neighbour.h>
+#include <linux/nexthop.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "kernel/plane_state.h"
+#include "kernel/rtnl.h"
+#include "kernel/rtnl_read.h"
+#include "kernel/sysctl.h"
+
+namespace knet {
+
+namespace {
+
+constexpr int kCreate = NLM_F_CREATE | NLM_F_EXCL;
+constexpr int kReplace = NLM_F_CREATE | NLM_F_REPLACE;
+// Our nexthop ids: 'k' and three bytes, away from what people and daemons count up from 1.
+constexpr uint32_t kFirstNexthopId = 0x6b000001;
+constexpr uint32_t kLastNexthopId = 0x6bffffff;
+
+/// Ids of our nexthop objects by (device, gateway), read once for an apply that needs them.
+class NexthopIds {
+ public:
+  void read(NlSocket& socket) {
+    if (read_) return;
+    read_ = true;
+    std::vector<NexthopEntry> found;
+    read_nexthops(socket, found);
+    for (const NexthopEntry& entry : found) {
+      taken_.push_back(entry.id);
+      if (entry.protocol == Nexthop::kProtocol && !entry.group) ids_.push_back({entry.index, entry.via, entry.id});
+    }
+    sorted_ = false;
+  }
+  uint32_t find(int index, const IpAddr& via) {
+    if (!sorted_) std::stable_sort(ids_.begin(), ids_.end(), before);
+    sorted_ = true;
+    auto at = std::lower_bound(ids_.begin(), ids_.end(), Entry{index, via, 0}, before);
+    return at != ids_.end() && at->index == index && at->via == via ? at->id : 0;
+  }
+  uint32_t add(int index, const IpAddr& via) {
+    while (next_taken_ < taken_.size() && taken_[next_taken_] < next_) ++next_taken_;
+    while (next_taken_ < taken_.size() && taken_[next_taken_] == next_) ++next_taken_, ++next_;
+    if (next_ > kLastNexthopId) return 0;
+    ids_.push_back({index, via, next_});
+    sorted_ = false;
+    return next_++;
+  }
+  /// For one whose making failed: later routes must not refer to it.
+  void forget(uint32_t id) {
+    std::erase_if(ids_, [&](const Entry& entry) { return entry.id == id; });
+  }
+
+ private:
+  struct Entry {
+    int index;
+    IpAddr via;
+    uint32_t id;
+  };
+  static bool before(const Entry& a, const Entry& b) {
+    return a.index != b.index ? a.index < b.index : a.via < b.via;
+  }
+  std::vector<Entry> ids_;
+  std::vector<uint32_t> taken_;  // ascending: the kernel dumps by id
+  size_t next_taken_ = 0;
+  uint32_t next_ = kFirstNexthopId;
+  bool read_ = false;
+  bool sorted_ = true;
+};
+
+/// Gone already is what a removal wants.
+bool means_gone(int error) {
+  return error == ENOENT || error == ESRCH || error == ENODEV || error == EADDRNOTAVAIL;
+}
+
+class Applying {
+ public:
+  Applying(const Plan& plan, NlSocket& socket, NftTables& nft) : plan_(plan), socket_(socket), nft_(nft), batch_(socket) {}
+
+  std::vector<OpResult> run() {
+    for (stage_ = 0; stage_ < plan_.stages.size(); ++stage_) {
+      const Stage& stage = plan_.stages[stage_];
+      for (op_ = 0; op_ < stage.ops.size(); ++op_) dispatch(stage.ops[op_]);
+      for (NlFailure& failure : batch_.finish()) note(stage.ops[failure.cookie], failure);
+    }
+    std::sort(failed_.begin(), failed_.end(), [](const OpResult& a, const OpResult& b) {
+      return a.stage != b.stage ? a.stage < b.stage : a.op < b.op;
+    });
+    return std::move(failed_);
+  }
+
+ private:
+  template <typename T>
+  const T& object(const Op& op) const {
+    return (op.object.observed ? plan_.observed : plan_.desired)->of<T>()[op.object.index];
+  }
+
+  void dispatch(const Op& op) {
+    switch (op.object.kind) {
+      case Kind::link: return link(op, object<Link>(op));
+      case Kind::address: return address(op, object<Address>(op));
+      case Kind::sysctl: return sysctl(object<Sysctl>(op));
+      case Kind::neighbor: return neighbor(op, object<Neighbor>(op));
+      case Kind::fdb: return fdb(op, object<FdbEntry>(op));
+      case Kind::nexthop: return nexthop(op, object<Nexthop>(op));
+      case Kind::route: return route(op, object<Route>(op));
+      case Kind::forward_accept: {
+        const auto& accept = object<ForwardAccept>(op);
+        return now(op, op.verb == Verb::remove ? nft_.remove_accept(accept) : nft_.add_accept(accept));
+      }
+      case Kind::nft_table: {
+        const auto& table = object<NftTable>(op);
+        return now(op, op.verb == Verb::remove ? nft_.remove_table(table.name) : nft_.write_table(table));
+      }
+    }
+  }
+
+  void send() { batch_.add(message_, static_cast<uint32_t>(op_)); }
+  void fail_op(int error, std::string reason) {
+    failed_.push_back({static_cast<uint32_t>(stage_), static_cast<uint32_t>(op_), error, std::move(reason)});
+  }
+
+  /// A refusal out of the batch.
+  void note(const Op& op, NlFailure& failure) {
+    if (op.verb == Verb::remove && means_gone(failure.error)) return;
+    if (op.object.kind == Kind::nexthop && op.verb != Verb::remove) {
+      const auto& lost = object<Nexthop>(op);
+      if (uint32_t id = nexthops_.find(index_of(lost.dev), lost.via)) nexthops_.forget(id);
+    }
+    failed_.push_back({static_cast<uint32_t>(stage_), failure.cookie, failure.error, std::move(failure.reason)});
+  }
+  /// The answer to something done at once.
+  void now(const Op& op, NlFailure result) {
+    result.cookie = static_cast<uint32_t>(op_);
+    if (result.error) note(op, result);
+  }
+
+  int index_of(const DevName& dev) {
+    for (const auto& [name, index] : indexes_)
+      if (name == dev) return index;
+    int index = link_index(dev.c_str());
+    if (index) indexes_.emplace_back(dev, index);
+    return index;
+  }
+  /// The device's index, or 0 after having told why the op can't be.
+  int device_for(const Op& op, const DevName& dev) {
+    if (std::find(failed_links_.begin(), failed_links_.end(), dev) != failed_links_.end()) {
+      fail_op(ECANCELED, fmt::format("skipped: {} could not be made or set", dev.view()));
+      return 0;
+    }
+    int index = index_of(dev);
+    if (!index && op.verb != Verb::remove) fail_op(ENODEV, fmt::format("there is no device {}", dev.view()));
+    return index;
+  }
+
+  // --- links, one by one: there are few, and each message needs the one before it.
+
+  void link(const Op& op, const Link& link) {
+    std::erase_if(indexes_, [&](const auto& entry) { return entry.first == link.name; });
+    NlFailure result = op.verb == Verb::remove ? remove_link(link) : op.verb == Verb::create ? make_link(link)
+                                                                                              : change_link(link);
+    if (result.error && op.verb != Verb::remove) failed_links_.push_back(link.name);
+    now(op, std::move(result));
+  }
+
+  NlFailure remove_link(const Link& link) {
+    ifinfomsg head{};
+    message_.begin(RTM_DELLINK, 0, head).put_text(IFLA_IFNAME, link.name.view());
+    return socket_.request(message_);
+  }
+
+  NlFailure make_link(const Link& link) {
+    if (!link.vxlan) return {0, EOPNOTSUPP, fmt::format("{} is no device that knet can make", link.name.view())};
+    const VxlanAttrs& vxlan = *link.vxlan;
+    int underlay = vxlan.underlay ? index_of(vxlan.underlay) : 0;
+    if (vxlan.underlay && !underlay) return {0, ENODEV, fmt::format("there is no device {}", vxlan.underlay.view())};
+    ifinfomsg head{};
+    message_.begin(RTM_NEWLINK, kCreate, head).put_text(IFLA_IFNAME, link.name.view());
+    if (link.mtu) message_.put_u32(IFLA_MTU, link.mtu);
+    if (!link.mac.is_zero()) message_.put_mac(IFLA_ADDRESS, link.mac);
+    {
+      auto info = message_.nest(IFLA_LINKINFO);
+      message_.put_text(IFLA_INFO_KIND, "vxlan");
+      auto data = message_.nest(IFLA_INFO_DATA);
+      message_.put_u32(IFLA_VXLAN_ID, vxlan.vni);
+      message_.put_be16(IFLA_VXLAN_PORT, vxlan.port);
+      if (vxlan.local) message_.put_ip(vxlan.local.is_v4() ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, vxlan.local);
+      if (underlay) message_.put_u32(IFLA_VXLAN_LINK, static_cast<uint32_t>(underlay));
+      message_.put_u8(IFLA_VXLAN_LEARNING, vxlan.learning);
+    }
+    NlFailure made = socket_.request(message_);
+    if (made.error) return made;
+    NlFailure marked = mark_link(link);
+    if (!marked.error) return marked;
+    // Unmarked it would be foreign to the next scan.
+    remove_link(link);
+    return marked;
+  }
+
+  /// Alias and address mode before up: no link-local address appears, which nobody would use on a tunnel.
+  NlFailure mark_link(const Link& link) {
+    ifinfomsg head{};
+    head.ifi_index = index_of(link.name);
+    message_.begin(RTM_SETLINK, 0, head).put(IFLA_IFALIAS, kLinkAlias.data(), kLinkAlias.size());
+    {
+      auto families = message_.nest(IFLA_AF_SPEC);
+      auto inet6 = message_.nest(AF_INET6);
+      message_.put_u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+    }
+    NlFailure marked = socket_.request(message_);
+    if (marked.error == EAFNOSUPPORT) {  // IPv6 is off on this device or in this kernel
+      message_.begin(RTM_SETLINK, 0, head).put(IFLA_IFALIAS, kLinkAlias.data(), kLinkAlias.size());
+      marked = socket_.request(message_);
+    }
+    if (marked.error || !link.up) return marked;
+    head.ifi_flags = head.ifi_change = IFF_UP;
+    return socket_.request(message_.begin(RTM_SETLINK, 0, head));
+  }
+
+  NlFailure change_link(const Link& link) {
+    ifinfomsg head{};
+    head.ifi_index = index_of(link.name);
+    if (!head.ifi_index) return {0, ENODEV, fmt::format("there is no device {}", link.name.view())};
+    head.ifi_change = IFF_UP;
+    head.ifi_flags = link.up ? IFF_UP : 0;
+    const Link* seen = plan_.observed ? plan_.observed->find_link(link.name) : nullptr;
+    message_.begin(RTM_SETLINK, 0, head);
+    if (link.mtu && !(seen && seen->mtu == link.mtu)) message_.put_u32(IFLA_MTU, link.mtu);
+    // Not where equal: setting a MAC flushes the device's permanent neighbours.
+    if (!link.mac.is_zero() && !(seen && seen->mac == link.mac)) message_.put_mac(IFLA_ADDRESS, link.mac);
+    return socket_.request(message_);
+  }
+
+  void address(const Op& op, const Address& address) {
+    int index = device_for(op, address.dev);
+    if (!index) return;
+    if (op.verb == Verb::remove)
+      build_delete_address(message_, index, address.prefix);
+    else
+      build_new_address(message_, op.verb == Verb::create ? kCreate : kReplace, index, address.prefix);
+    send();
+  }
+
+  void sysctl(const Sysctl& sysctl) {
+    if (sysctl.dev && std::find(failed_links_.begin(), failed_links_.end(), sysctl.dev) != failed_links_.end())
+      return fail_op(ECANCELED, fmt::format("skipped: {} could not be made or set", sysctl.dev.view()));
+    int error = write_sysctl(sysctl.path, sysctl.value);
+    if (!error) return;
+    if (sysctl.optional && (error == ENOENT || error == EROFS || error == EACCES || error == EPERM)) {
+      log::warning("/proc/sys/{} can't be set to {}: {}", sysctl.path, sysctl.value, errno_text(error));
+      return;
+    }
+    fail_op(error, errno_text(error));
+  }
+
+  void neighbor(const Op& op, const Neighbor& neighbor) {
+    int index = device_for(op, neighbor.dev);
+    if (!index) return;
+    // Replace for a create too: on a device of ours a dynamic entry (a failed resolution) may sit at the key.
+    if (op.verb != Verb::remove) {
+      build_new_neighbor(message_, kReplace, index, neighbor.ip, neighbor.mac, NUD_PERMANENT);
+    } else {
+      ndmsg head{};
+      head.ndm_family = static_cast<uint8_t>(af_of(neighbor.ip));
+      head.ndm_ifindex = index;
+      message_.begin(RTM_DELNEIGH, 0, head).put_ip(NDA_DST, neighbor.ip);
+    }
+    send();
+  }
+
+  void fdb(const Op& op, const FdbEntry& entry) {
+    int index = device_for(op, entry.dev);
+    if (!index) return;
+    ndmsg head{};
+    head.ndm_family = AF_BRIDGE;
+    head.ndm_ifindex = index;
+    head.ndm_state = NUD_PERMANENT | NUD_NOARP;
+    head.ndm_flags = NTF_SELF;
+    bool remove = op.verb == Verb::remove;
+    int flags = remove ? 0 : op.verb == Verb::create ? kCreate : kReplace;
+    message_.begin(remove ? RTM_DELNEIGH : RTM_NEWNEIGH, flags, head);
+    message_.put_mac(NDA_LLADDR, entry.mac);
+    message_.put_ip(NDA_DST, entry.dst);
+    send();
+  }
+
+  void nexthop(const Op& op, const Nexthop& nexthop) {
+    nhmsg head{};
+    if (op.verb == Verb::remove) {
+      message_.begin(RTM_DELNEXTHOP, 0, head).put_u32(NHA_ID, nexthop.id);
+      return send();
+    }
+    int index = device_for(op, nexthop.dev);
+    if (!index) return;
+    nexthops_.read(socket_);
+    uint32_t id = op.verb == Verb::replace ? nexthops_.find(index, nexthop.via) : 0;
+    int flags = id ? kReplace : kCreate;
+    if (!id) id = nexthops_.add(index, nexthop.via);
+    if (!id) return fail_op(ENOSPC, "no nexthop id is free");
+    head.nh_family = static_cast<uint8_t>(af_of(nexthop.via));
+    head.nh_protocol = nexthop.protocol;
+    head.nh_flags = nexthop.onlink ? RTNH_F_ONLINK : 0;
+    message_.begin(RTM_NEWNEXTHOP, flags, head);
+    message_.put_u32(NHA_ID, id).put_u32(NHA_OIF, static_cast<uint32_t>(index)).put_ip(NHA_GATEWAY, nexthop.via);
+    send();
+  }
+
+  // --- routes
+
+  /// False after having told why not.
+  bool resolve(const Op& op, const Route& route, RouteMessage& out) {
+    out = {};
+    out.dst = route.dst;
+    out.table = route.table;
+    out.metric = route.metric;
+    out.type = route.type;
+    out.src = route.src;
+    out.onlink = route.onlink;
+    out.protocol = route.protocol;
+    out.mtu = route.mtu;
+    if (route.type != RouteType::unicast || !route.dev) return true;
+    out.index = device_for(op, route.dev);
+    if (!out.index) return false;
+    out.via = route.via;
+    if (!route.by_nexthop) return true;
+    nexthops_.read(socket_);
+    out.nexthop = nexthops_.find(out.index, route.via);
+    if (out.nexthop || op.verb == Verb::remove) return true;
+    fail_op(ECANCELED, fmt::format("skipped: there is no nexthop object for {} on {}", route.via.str(), route.dev.view()));
+    return false;
+  }
+
+  void remove_route(const Op& op, const Route& route) {
+    RouteMessage out;
+    // A device that is gone took the route along.
+    if (!resolve(op, route, out)) return;
+    if (route.by_nexthop || route.multipath) {
+      out.index = 0;
+      out.via = {};
+    }
+    if (route.multipath) out.nexthop = 0;
+    build_delete_route(message_, out);
+    send();
+  }
+
+  void route(const Op& op, const Route& route) {
+    if (op.verb == Verb::remove) return remove_route(op, route);
+    RouteMessage out;
+    if (!resolve(op, route, out)) return;
+    if (op.verb == Verb::replace && route.dst.is_v6()) {
+      if (const Route* old = seen_at(route); old && !same_shape(*old, route)) {
+        // IPv6 replaces only a route of the same shape (both with a gateway or both without, fib6_add_rt2node); with
+        // another it would stand beside it. So: the new one first, then the old one goes.
+        build_new_route(message_, NLM_F_CREATE | NLM_F_APPEND, out);
+        send();
+        return remove_route({Verb::remove, op.why, op.object}, *old);
+      }
+    }
+    build_new_route(message_, op.verb == Verb::create ? kCreate : kReplace, out);
+    send();
+  }
+
+  static bool same_shape(const Route& a, const Route& b) {
+    return a.type == b.type && a.by_nexthop == b.by_nexthop && static_cast<bool>(a.via) == static_cast<bool>(b.via);
+  }
+  const Route* seen_at(const Route& route) const {
+    const auto& seen = plan_.observed->routes;
+    auto at = std::lower_bound(seen.begin(), seen.end(), route.key(),
+                               [](const Route& a, const Route::Key& key) { return a.key() < key; });
+    for (; at != seen.end() && at->key() == route.key(); ++at)
+      if (at->protocol == Route::kProtocol) return &*at;
+    return nullptr;
+  }
+
+  const Plan& plan_;
+  NlSocket& socket_;
+  NftTables& nft_;
+  NlBatch batch_;
+  NlMessage message_;
+  NexthopIds nexthops_;
+  size_t stage_ = 0;
+  size_t op_ = 0;
+  std::vector<OpResult> failed_;
+  std::vector<DevName> failed_links_;
+  std::vector<std::pair<DevName, int>> indexes_;
+};
+
+}  // namespace
+
+std::vector<OpResult> LinuxPlane::State::apply(const Plan& plan) {
+  for (const Stage& stage : plan.stages)
+    for (const Op& op : stage.ops)
+      if (op.object.kind == Kind::sysctl && !op.object.observed)
+        sysctl_paths.insert(plan.desired->sysctls[op.object.index].path);
+  return Applying(plan, route, nft).run();
+}
+
+}  // namespace knet

@@ -1,0 +1,24 @@
+// What LinuxPlane's observe and apply share. Private to src/kernel.
+#pragma once
+
+#include <linux/netlink.h>
+
+#include <set>
+#include <string>
+
+#include "kernel/linux_plane.h"
+#include "kernel/netlink.h"
+#include "kernel/nft_tables.h"
+
+namespace knet {
+
+struct LinuxPlane::State {
+  NlSocket route{NETLINK_ROUTE};
+  NftTables nft;
+  std::set<std::string> sysctl_paths;
+
+  Observed observe(Kinds kinds);
+  std::vector<OpResult> apply(const Plan& plan);
+};
+
+}  // namespace knet
