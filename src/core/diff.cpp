@@ -40,7 +40,7 @@ constexpr std::array<std::string_view, kSlots> kSlotNames = {
 /// What was seen of an object, once it is known what happens to its device.
 enum class Fate : uint8_t {
   stays,
-  doubtful,  // its device lost it, or is about to: written over without asking
+  doubtful,  // its device lost it, or is about to: written over where wanted, else left to the next scan
   gone,
 };
 
@@ -201,7 +201,7 @@ class Diff {
   void unwanted(uint32_t index, Slot drop) {
     if (drop == kSlots || !whole<T>()) return;
     const T& seen = seen_.net.of<T>()[index];
-    if (fate(seen) != Fate::gone && removable(seen))
+    if (fate(seen) == Fate::stays && removable(seen))
       slots_[drop].push_back({Verb::remove, Why::unwanted, {T::kKind, true, index}});
   }
 
