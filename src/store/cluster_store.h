@@ -88,6 +88,9 @@ struct ReservationRow {
   bool in_use = false;
 };
 
+struct ClusterSnapshot;  // store/cluster_snapshot.h
+struct Holding;
+
 class ClusterStore {
  public:
   ClusterStore(Store& store, StorePaths paths) : store_(store), paths_(std::move(paths)) {}
@@ -114,8 +117,8 @@ class ClusterStore {
   std::optional<Lease> update_lease(const Lease& ours, const Lease& content);
   /// False: the lease has ended; acquire again. A reserved subnet has nothing to renew.
   bool renew(const Lease& ours);
-  /// Gives the subnet and the presence back; a reservation stays, unheld. False if it was not ours any more.
-  bool release(const Lease& ours, const std::string& node, const Presence& presence);
+  /// Gives the subnet and the presence back; a reservation stays, unheld. False if the subnet was not ours any more.
+  bool release(const Lease& ours, const std::string& node);
 
   /// Keeps nodes/<name> alive and writes it if it differs from what we wrote last. Throws Error{conflict} if another
   /// machine has the name.
@@ -141,13 +144,14 @@ class ClusterStore {
   std::vector<std::string> remove_node(const std::string& name, const Removal& options);
 
  private:
-  struct Holding;
-  struct Snapshot;
-  Snapshot read(std::string_view config_mode);
   void check_schema();
-  Presence claim_name(const NodeRecord& node, std::vector<std::string>& notices);
-  std::optional<Acquired> try_acquire(const AcquireRequest& request, const Snapshot& seen, LeaseId& granted);
-  std::string holder_path(const std::string& key) const { return paths_.knet() + "holders/" + key; }
+  /// Writes nodes/<name> under `lease` (0: a new one). Throws Error{conflict} if another machine has it.
+  Presence claim_name(const NodeRecord& node, LeaseId lease, bool* made = nullptr);
+  /// One try on one snapshot; nothing: a race was lost, look again.
+  std::optional<Acquired> try_acquire(const AcquireRequest& request, const ClusterSnapshot& seen, LeaseId& granted);
+  std::optional<Lease> adopt(const AcquireRequest& request, const Holding& ours, LeaseId& granted);
+  /// False: another got the same subnet of one family in the same moment, and was first.
+  bool stands_alone(const AcquireRequest& request, const Lease& lease);
 
   Store& store_;
   StorePaths paths_;
