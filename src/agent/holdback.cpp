@@ -89,7 +89,7 @@ void Holdback::record(const Plan& plan, const std::vector<OpResult>& results, bo
       const std::string text = object_text(plan, op);
       if (failure == failed.end()) {
         const bool retried = failing_.erase(text) > 0;
-        if (counted && !retried) note_repair(text, now);
+        if (counted && !retried) note_repair(text, op.object.kind, now);
       } else {
         note_failure(text, op.object.kind, *failure->second, now);
       }
@@ -110,8 +110,9 @@ void Holdback::note_failure(const std::string& text, Kind kind, const OpResult& 
   failing.next = now + failing.wait;
 }
 
-void Holdback::note_repair(const std::string& text, Time now) {
+void Holdback::note_repair(const std::string& text, Kind kind, Time now) {
   Repaired& repaired = repaired_[text];
+  repaired.kind = kind;
   std::erase_if(repaired.times, [&](Time at) { return now - at > kFightWindow; });
   repaired.times.push_back(now);
   if (repaired.times.size() <= kMostRepairs) return;
@@ -148,9 +149,10 @@ Kinds Holdback::release_due(Time now) {
   return kinds;
 }
 
-Failures Holdback::failures(Time now) const {
+Failures Holdback::failures(Time now, Kinds kinds) const {
   Failures out;
   for (const auto& [text, failing] : failing_) {
+    if (!kinds.test(static_cast<size_t>(failing.kind))) continue;
     std::string reason = failing.reason;
     if (!failing.skipped && failing.next > now) {
       const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(failing.next - now);
@@ -160,7 +162,8 @@ Failures Holdback::failures(Time now) const {
     out.emplace(text, std::move(reason));
   }
   for (const auto& [text, repaired] : repaired_)
-    if (repaired.held_until > now) out.emplace(text, "fought over: undone by somebody else more than 5 times in a minute");
+    if (repaired.held_until > now && kinds.test(static_cast<size_t>(repaired.kind)))
+      out.emplace(text, "fought over: undone by somebody else more than 5 times in a minute");
   return out;
 }
 

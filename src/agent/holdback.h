@@ -41,7 +41,7 @@ class Holdback {
   /// Lets go what may be tried by now: the kinds to look at.
   Kinds release_due(Time now);
   /// Objects failing now, with the reason and when it is tried again.
-  Failures failures(Time now) const;
+  Failures failures(Time now, Kinds kinds = all_kinds()) const;
   size_t failing() const { return failing_.size(); }
   std::vector<std::string> fought_over(Time now) const;
 
@@ -54,11 +54,12 @@ class Holdback {
     bool skipped = false;  // only because something below it failed
   };
   struct Repaired {
+    Kind kind{};
     std::vector<Time> times;  // of the last minute
     Time held_until{};
   };
   void note_failure(const std::string& text, Kind kind, const OpResult& result, Time now);
-  void note_repair(const std::string& text, Time now);
+  void note_repair(const std::string& text, Kind kind, Time now);
 
   std::map<std::string, Failing> failing_;
   std::map<std::string, Repaired> repaired_;

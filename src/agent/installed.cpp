@@ -96,6 +96,12 @@ void InstalledFiles::link(const fs::path& path, const fs::path& target, bool for
   if (error) throw_errno(error.value(), "link {} to {}", path.string(), target.string());
 }
 
+void InstalledFiles::note(const fs::path& path) {
+  if (has(path)) return;
+  entry(path);
+  save();
+}
+
 std::string InstalledFiles::remove(const std::string& path) {
   auto at = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.path == path; });
   if (at == entries_.end()) return "";

@@ -27,6 +27,8 @@ class InstalledFiles {
   void write(const std::filesystem::path& path, std::string_view bytes, unsigned mode, bool force);
   /// A symbolic link of ours, by the same rules.
   void link(const std::filesystem::path& path, const std::filesystem::path& target, bool force);
+  /// A file that its writer keeps up to date itself (subnet.env): only written down, to be removed whatever it holds.
+  void note(const std::filesystem::path& path);
   /// Deletes what we put there and puts the backup back. A file that was changed since is left and said so.
   /// The entry goes in any case but an error. Returns what was done, for people; "" if nothing was there.
   std::string remove(const std::string& path);

@@ -99,13 +99,14 @@ Reconciler::Turn Reconciler::run(Time now) {
     foreign_.clear();
     for (const Foreign& found : todo.foreign) foreign_.push_back(found.text);
   }
+  waiting_ = todo.waiting;
   holdback_.hold_back(todo, kinds, now);
   turn.repair = !world_changed_;
   std::vector<OpResult> results;
   if (!todo.empty()) results = plane_.apply(todo);
   holdback_.record(todo, results, turn.repair, now);
   report(todo, results, turn);
-  turn.converged = holdback_.failing() == 0;
+  turn.converged = holdback_.failing() == 0 && waiting_.empty();
   world_changed_ = false;
 
   // Links pull other things along in ways that only the kernel knows: look again at once.
@@ -145,6 +146,7 @@ std::vector<std::string> Reconciler::dry_run() {
   if (!view_) fail(ErrorKind::config, "there is no view of the cluster to plan from: neither the store nor the cache has one");
   Plan todo = plan(observed, kinds);
   std::vector<std::string> lines = describe(todo);
+  for (const std::string& wait : todo.waiting) lines.push_back(wait);
   for (const Foreign& found : todo.foreign) lines.push_back(fmt::format("foreign, left alone: {}", found.text));
   return lines;
 }

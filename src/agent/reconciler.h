@@ -60,6 +60,7 @@ class Reconciler {
   // What the last turns found, for status.
   std::shared_ptr<const DesiredState> desired() const { return desired_; }
   const std::vector<std::string>& foreign() const { return foreign_; }
+  const std::vector<std::string>& waiting() const { return waiting_; }  // "knet.1 waits for eth0, which is not there"
   const Holdback& holdback() const { return holdback_; }
 
  private:
@@ -83,6 +84,7 @@ class Reconciler {
   Time next_scan_{};
   Holdback holdback_;
   std::vector<std::string> foreign_;
+  std::vector<std::string> waiting_;
 };
 
 }  // namespace knet

@@ -1,0 +1,294 @@
+#include <algorithm>
+#include <tuple>
+
+#include "agent/agent_loop.h"
+#include "agent/installed.h"
+#include "agent/subnet_env.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "core/compose.h"
+
+namespace knet {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kSaveApart = 5s;
+constexpr auto kOtherUplink = 2s;  // before we believe that the node has moved to another device
+
+bool same(const Uplink& a, const Uplink& b) {
+  return std::tie(a.dev, a.index, a.mtu, a.address) == std::tie(b.dev, b.index, b.mtu, b.address);
+}
+
+// All that compose() looks at but the lease.
+bool same_host(const LocalNode& a, const LocalNode& b) {
+  return a.public_ip == b.public_ip && a.public_ip6 == b.public_ip6 && same(a.uplink, b.uplink) && same(a.uplink6, b.uplink6) &&
+         a.forward_accept == b.forward_accept && a.rp_filter_all == b.rp_filter_all && a.forward_drops == b.forward_drops;
+}
+
+bool same_request(const AcquireRequest& a, const AcquireRequest& b) {
+  return a.node == b.node && a.config == b.config && a.mode == b.mode && a.data == b.data;
+}
+
+bool has_address(const NetState& state, const Uplink& uplink) {
+  if (!uplink.dev) return false;
+  return std::any_of(state.addresses.begin(), state.addresses.end(), [&](const Address& address) {
+    return address.dev == uplink.dev && address.prefix == uplink.address && address.usable;
+  });
+}
+
+int64_t unix_now() {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+void AgentLoop::on(StoreStateMessage& message) {
+  if (message.connected != connected_ || store_since_ == 0) {
+    store_since_ = unix_now();
+    if (message.connected) log::info("store {} answers", where_);
+    else log::warning("store {} is away: {}; routes stay as they are", where_, message.why);
+    if (message.connected && synced_) keeper_->reconnected();
+  }
+  connected_ = message.connected;
+  if (!message.connected) {
+    store_error_ = message.why;
+    if (!synced_) use_cache();
+  }
+}
+
+void AgentLoop::on(SnapshotMessage& message) {
+  const Revision rev = message.rev;
+  const Membership::Change change = membership_.replace(std::move(message.all), rev, lease_.value_or(Lease{}));
+  if (!synced_) log::info("store {} read at revision {}: {} leases", where_, rev, membership_.leases().size());
+  synced_ = true;
+  on_changes(change, rev);
+  view_dirty_ = true;
+  at_once();
+}
+
+void AgentLoop::on(EventsMessage& message) {
+  Membership::Change all;
+  Revision own_at = 0;
+  for (const StoreEvent& event : message.events) {
+    const Membership::Change change = membership_.apply(event, lease_.value_or(Lease{}));
+    all.leases |= change.leases;
+    all.config |= change.config;
+    all.nodes |= change.nodes;
+    all.schema |= change.schema;
+    if (change.own_lease) own_at = event.rev;
+    all.own_lease |= change.own_lease;
+    all.problems.insert(all.problems.end(), change.problems.begin(), change.problems.end());
+    if (change.leases || change.config) seen_ = event.rev;
+  }
+  on_changes(all, own_at != 0 ? own_at : message.rev);
+  if (all.leases) view_dirty_ = true;
+  if (view_dirty_) soon(Clock::now());
+}
+
+void AgentLoop::on_changes(const Membership::Change& change, Revision at) {
+  for (const std::string& problem : change.problems) log::warning("{}", problem);
+  if (change.leases || change.config) seen_ = std::max(seen_, at);
+  if (change.own_lease && lease_) {
+    log::info("our lease of {} was changed in the store; taking it again", subnets_text(*lease_));
+    keeper_->disturbed(at);
+  }
+  if (change.nodes && note_nodes()) view_dirty_ = true;
+  use_config(membership_.config_json());
+}
+
+// Who holds which subnet, of all that gave a sign of life. Whether a name is new.
+bool AgentLoop::note_nodes() {
+  bool fresh = false;
+  for (const auto& [name, node] : membership_.nodes()) {
+    for (const Prefix& subnet : node.subnets) {
+      std::string& known = known_nodes_[subnet];
+      if (known == name) continue;
+      known = name;
+      fresh = true;
+    }
+  }
+  return fresh;
+}
+
+void AgentLoop::on(ConfigMessage& message) { use_config(message.json); }
+
+void AgentLoop::use_config(const std::string& json) {
+  if (json.empty() || json == config_json_) return;
+  config_json_ = json;
+  std::vector<std::string> notices;
+  try {
+    NetworkConfig config = parse_network_config(json, mode_registry(), &notices);
+    config.masquerade = config.masquerade && options_.settings.masquerade;
+    config_ = std::move(config);
+    config_trouble_.clear();
+  } catch (const Error& error) {
+    config_trouble_ = fmt::format("the network config can't be used: {}", error.text);
+    log::error("{}{}", config_trouble_, config_ ? "; the one before stays in force" : "");
+    return;
+  }
+  for (const std::string& notice : notices) log::warning("{}", notice);
+  self_.reset();  // the families may be others
+  refresh_self(plane_.observe(self_kinds()));
+  view_dirty_ = true;
+}
+
+void AgentLoop::on(LeaseMessage& message) {
+  for (const std::string& notice : message.notices) log::warning("{}", notice);
+  const bool moved = !lease_ || lease_->subnet != message.lease.subnet || lease_->subnet6 != message.lease.subnet6;
+  if (moved) log::info("subnet {} is ours", subnets_text(message.lease));
+  lease_ = std::move(message.lease);
+  lease_trouble_.clear();
+  lease_until_ = lease_->lease_id ? unix_now() + std::chrono::seconds(kLeaseTtl).count() : 0;
+  view_dirty_ = true;
+  at_once();
+}
+
+void AgentLoop::on(RenewedMessage&) {
+  if (lease_ && lease_->lease_id) lease_until_ = unix_now() + std::chrono::seconds(kLeaseTtl).count();
+}
+
+void AgentLoop::on(LeaseTroubleMessage& message) {
+  if (message.text != lease_trouble_ && !message.text.empty()) log::error("{}", message.text);
+  lease_trouble_ = message.text;
+  // Who never had a subnet here must be told at once that another holds his name or address.
+  if (message.kind == ErrorKind::conflict && !lease_ && !(cache_ && (cache_->own.subnet || cache_->own.subnet6))) {
+    fatal_ = Error(message.kind, message.text);
+    stopping_ = true;
+  }
+}
+
+void AgentLoop::use_cache() {
+  if (!cache_ || cached_ || synced_) return;
+  if (!cache_->own.subnet && !cache_->own.subnet6) return;
+  cached_ = true;
+  log::warning("the store has not answered; using the view kept at revision {}: routes are added, none is removed", cache_->rev);
+  use_config(cache_->config_json);
+  view_dirty_ = true;
+  at_once();
+}
+
+void AgentLoop::look_at_host(const Observed& observed, Kinds kinds) {
+  // CNI writes its record before it makes the link: what was seen must not be older than the records.
+  const bool pods = endpoints_.drain();
+  const Kinds wanted = self_kinds();
+  const Kinds needed = only(Kind::link) | only(Kind::address) | only(Kind::route);
+  if (config_ && (kinds & wanted) == wanted && (observed.complete & needed) == needed) refresh_self(observed);
+  view_dirty_ = view_dirty_ || pods;
+  if (view_dirty_) make_view();
+}
+
+void AgentLoop::refresh_self(const Observed& observed) {
+  const Time now = Clock::now();
+  LocalNode fresh;
+  try {
+    fresh = describe_self(identity_, options_.settings, *config_, observed, ask_reach(plane_, options_.settings.uplink));
+    self_trouble_.clear();
+  } catch (const Error& error) {
+    // The address may come back; what we know of it stays good until then.
+    self_trouble_ = error.text;
+    if (!self_) log::warning("{}", error.text);
+    return;
+  }
+  if (self_) {
+    const bool elsewhere = fresh.uplink.dev != self_->uplink.dev || fresh.uplink6.dev != self_->uplink6.dev;
+    if (!elsewhere) {
+      other_uplink_since_.reset();
+    } else if (!other_uplink_since_) {
+      other_uplink_since_ = now;
+    }
+    if (elsewhere && now < *other_uplink_since_ + kOtherUplink) {
+      uplink_check_at_ = *other_uplink_since_ + kOtherUplink;
+      return;
+    }
+    // An address that is still there stays ours, whatever came beside it.
+    if (!elsewhere && has_address(observed.net, self_->uplink)) {
+      fresh.uplink.address = self_->uplink.address;
+      fresh.public_ip = self_->public_ip;
+    }
+    if (!elsewhere && has_address(observed.net, self_->uplink6)) {
+      fresh.uplink6.address = self_->uplink6.address;
+      fresh.public_ip6 = self_->public_ip6;
+    }
+    if (same_host(*self_, fresh)) return;
+    if (fresh.public_ip != self_->public_ip || fresh.public_ip6 != self_->public_ip6)
+      log::info("the node's address is now {} on {}", fresh.public_ip ? fresh.public_ip.str() : fresh.public_ip6.str(),
+                fresh.uplink.dev ? fresh.uplink.dev.view() : fresh.uplink6.dev.view());
+  }
+  other_uplink_since_.reset();
+  self_ = std::move(fresh);
+  announce();
+  view_dirty_ = true;
+}
+
+void AgentLoop::announce() {
+  if (!config_ || !self_) return;
+  AcquireRequest request;
+  const LeaseData data = mode_registry().get(config_->mode).announce(*config_, *self_);
+  request.node = node_record(*self_);
+  request.config = *config_;
+  request.mode = data.mode;
+  request.data = data.data;
+  if (announced_ && same_request(*announced_, request)) return;
+  if (lease_) request.previous = {lease_->subnet, lease_->subnet6};
+  else if (cache_ && (cache_->own.subnet || cache_->own.subnet6)) request.previous = {cache_->own.subnet, cache_->own.subnet6};
+  else request.previous = previous_subnet(options_.paths);
+  announced_ = request;
+  keeper_->announce(std::move(request));
+}
+
+void AgentLoop::make_view() {
+  view_dirty_ = false;
+  const bool live = synced_ && lease_;
+  if (!config_ || !self_ || (!live && !cached_)) return;
+  auto view = std::make_shared<ClusterView>();
+  view->config = *config_;
+  view->self = *self_;
+  view->endpoints = endpoints_.endpoints();
+  conflicts_.clear();
+  if (live) {
+    view->self.lease = *lease_;
+    membership_.fill(*view, &conflicts_);
+    view->rev = membership_.rev();
+    if (cached_) log::info("the store's view takes the place of the one that was kept");
+    cached_ = false;
+    cache_.reset();
+    const Time now = Clock::now();
+    if (!save_at_) save_at_ = std::max(now + 1s, last_save_ + kSaveApart);
+  } else {
+    view->self.lease = cache_->own;
+    view->leases = cache_->peers;
+    view->names = cache_->names;
+    view->rev = cache_->rev;
+    conflicts_ = drop_conflicts(*view);
+  }
+  reconciler_.set_view(std::move(view), live);
+}
+
+void AgentLoop::write_files() {
+  const auto& view = reconciler_.view();
+  try {
+    if (write_subnet_env(options_.paths, view->config, view->self.lease, pod_mtu(*view, mode_registry())) &&
+        options_.paths.subnet_env().parent_path() != options_.paths.run_dir)
+      InstalledFiles(options_.paths.installed()).note(options_.paths.subnet_env());
+  } catch (const Error& error) {
+    log::error("{}", error.text);
+  }
+}
+
+void AgentLoop::save_cache() {
+  save_at_.reset();
+  const auto& view = reconciler_.view();
+  if (!view || !reconciler_.complete()) return;
+  last_save_ = Clock::now();
+  CachedView cached;
+  cached.config_json = config_json_;
+  cached.node = identity_.name;
+  cached.own = view->self.lease;
+  cached.peers = view->leases;
+  cached.names = view->names;
+  cached.rev = view->rev;
+  save_view_cache(options_.paths.view_cache(), cached);
+}
+
+}  // namespace knet

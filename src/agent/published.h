@@ -1,0 +1,44 @@
+// What the loop hands to the status server: immutable values behind one lock. The loop publishes, server threads read; rows
+// are made on the server's thread from the shared view and a look of its own at the kernel, so that nobody waits for the loop.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "agent/status.h"
+#include "core/plan.h"
+#include "core/view.h"
+
+namespace knet {
+
+class Published {
+ public:
+  struct State {
+    StatusSnapshot status;
+    std::shared_ptr<const ClusterView> view;
+    std::shared_ptr<const DesiredState> desired;
+    Failures failures;
+  };
+  void set(State state);
+  std::shared_ptr<const State> get() const;
+
+  /// Rows as of now. Observes the kernel on the calling thread.
+  std::vector<RouteRow> rows();
+
+ private:
+  struct Seen {
+    RowState state;
+    int64_t since;
+  };
+  void date(std::vector<RouteRow>& rows, int64_t since_start);
+
+  mutable std::mutex mutex_;
+  std::shared_ptr<const State> state_;
+  std::mutex rows_mutex_;
+  std::map<std::pair<Prefix, uint32_t>, Seen> history_;  // of (destination, metric); under rows_mutex_
+};
+
+}  // namespace knet
