@@ -87,17 +87,56 @@ switch() { # NAME: a namespace with a bridge
   in_ns "$1" ip link set br0 up
 }
 node() { # NAME NUMBER [SWITCH [MTU]]: a node 192.168.77.NUMBER, fd00:77::NUMBER on the switch
+  NODES+=("$1")
+  mkdir -p "$WORK/$1"
+  boot "$@"
+}
+# boot NAME NUMBER [SWITCH [MTU]]: the node's namespace, empty but for its NIC; what it keeps on disk is as it was.
+boot() {
   local name=$1 number=$2 sw=${3:-sw} mtu=${4:-1500}
   new_ns "$name"
-  NODES+=("$name")
-  mkdir -p "$WORK/$name"
-  ip -n "$TAG-$name" link add eth0 mtu "$mtu" type veth peer name "$name" mtu "$mtu" netns "$TAG-$sw"
-  ip -n "$TAG-$sw" link set "$name" master br0 up
-  ip -n "$TAG-$name" link set eth0 up
-  ip -n "$TAG-$name" addr add "192.168.77.$number/24" dev eth0
-  ip -n "$TAG-$name" addr add "fd00:77::$number/64" dev eth0 nodad
-  ip -n "$TAG-$name" route add default via 192.168.77.254
-  ip -n "$TAG-$name" -6 route add default via fd00:77::fe
+  nic "$name" eth0 "$name" "$sw" "$mtu"
+  underlay "$name" "$number" eth0 "${NET[$sw]:-77}"
+}
+# What is there when the power fails: the namespace goes, the run dir (tmpfs) is emptied, the state dir stays.
+power_off() { # NAME
+  kill -9 "${AGENT[$1]}" 2>/dev/null || true
+  wait "${AGENT[$1]}" 2>/dev/null || true
+  ip netns del "$TAG-$1"
+  rm -rf "${WORK:?}/$1/run"
+}
+nic() { # NAME DEVICE PORT SWITCH [MTU]: a NIC whose other end is PORT on the switch's bridge
+  ip -n "$TAG-$1" link add "$2" mtu "${5:-1500}" type veth peer name "$3" mtu "${5:-1500}" netns "$TAG-$4"
+  ip -n "$TAG-$4" link set "$3" master br0 up
+  ip -n "$TAG-$1" link set "$2" up
+}
+# The third number of 192.168.N.0/24 and fd00:N::/64 on each switch; 77 if it is not set.
+declare -A NET
+# underlay NAME NUMBER [DEVICE [NET]]: the node's addresses and default routes, as an administrator or DHCP gives them. What is
+# there already is left so.
+underlay() {
+  local name=$1 number=$2 dev=${3:-eth0} net=${4:-77}
+  ip -n "$TAG-$name" addr replace "192.168.$net.$number/24" dev "$dev"
+  ip -n "$TAG-$name" addr replace "fd00:$net::$number/64" dev "$dev" nodad
+  ip -n "$TAG-$name" route replace default via "192.168.$net.254"
+  ip -n "$TAG-$name" -6 route replace default via "fd00:$net::fe"
+}
+router() { # NAME SWITCH NET SWITCH NET: joins two switches, each with a network of its own
+  new_ns "$1"
+  in_ns "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+  local at
+  for at in "eth0 $2 $3" "eth1 $4 $5"; do
+    read -r dev sw net <<<"$at"
+    NET[$sw]=$net
+    nic "$1" "$dev" "$1$dev" "$sw"
+    ip -n "$TAG-$1" addr add "192.168.$net.254/24" dev "$dev"
+    ip -n "$TAG-$1" addr add "fd00:$net::fe/64" dev "$dev" nodad
+  done
+}
+# Two nodes are two machines: give them ids of their own where a test is about that.
+machine_id() { # NAME ID
+  mkdir -p "$WORK/$1/state"
+  echo "$2" >"$WORK/$1/state/machine-id"
 }
 
 STORE=${STORE:-sqlite://$WORK/knet.db}
@@ -105,8 +144,10 @@ knet_in() { # NODE ARGUMENT...
   local name=$1
   shift
   ip netns exec "$TAG-$name" env KNET_STORE="$STORE" KNET_STATE_DIR="$WORK/$name/state" KNET_RUN_DIR="$WORK/$name/run" \
-    "$KNET" "$@"
+    "${PROGRAM[$name]:-$KNET}" "$@"
 }
+declare -A PROGRAM  # of a node, where it is not $KNET
+declare -A NAMED    # a node's name, where it is not its namespace's
 # knet init ... in the first node's namespace
 init() { knet_in "${NODES[0]}" init "$@"; }
 
@@ -115,7 +156,7 @@ start_agent() { # NODE ARGUMENT...: in the background, does not wait
   local name=$1
   shift
   ip netns exec "$TAG-$name" env KNET_STORE="$STORE" KNET_STATE_DIR="$WORK/$name/state" KNET_RUN_DIR="$WORK/$name/run" \
-    "$KNET" agent --node-name "$name" "$@" >>"$WORK/$name/agent.log" 2>&1 &
+    "${PROGRAM[$name]:-$KNET}" agent --node-name "${NAMED[$name]:-$name}" "$@" >>"$WORK/$name/agent.log" 2>&1 &
   AGENT[$name]=$!
   PIDS+=($!)
 }
@@ -123,7 +164,12 @@ stop_agent() { # NODE [SIGNAL]
   kill "-${2:-TERM}" "${AGENT[$1]}"
   wait "${AGENT[$1]}" 2>/dev/null || true
 }
+agent_runs() { kill -0 "${AGENT[$1]}" 2>/dev/null; }
 agent_ready() { knet_in "$1" status >/dev/null 2>&1; }
+status_says() { # NODE JQ-EXPRESSION: of its status; true if the expression is
+  knet_in "$1" status -o json 2>/dev/null | jq -e "$2" >/dev/null
+}
+logged() { grep -qE "$2" "$WORK/$1/agent.log"; }  # NODE REGEX
 start_agents() { # NODE...: and wait until each is ready
   local name
   for name in "$@"; do start_agent "$name"; done
@@ -167,6 +213,77 @@ flood_lost() {
   kill -INT "$pid"
   wait "$FLOOD" 2>/dev/null || true
   awk '/packets transmitted/ { print $1 - $4; found = 1 } END { if (!found) print "none sent" }' "$WORK/flood"
+}
+
+
+# etcd at 192.168.77.100 in the switch's namespace; STORE is set to it. Arguments go to etcd.
+ETCD_URL=http://192.168.77.100:2379
+etcd_up() {
+  command -v etcd >/dev/null || { echo "skip: etcd is not installed"; exit 77; }
+  if ! in_ns sw ip -o addr show br0 | grep -q 192.168.77.100; then
+    in_ns sw ip addr add 192.168.77.100/24 dev br0
+    in_ns sw ip addr add fd00:77::100/64 dev br0 nodad
+  fi
+  mkdir -p "$WORK/etcd"
+  in_ns sw etcd --name t --data-dir "$WORK/etcd/data" --listen-client-urls "$ETCD_URL" --advertise-client-urls "$ETCD_URL" \
+    --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
+    --initial-cluster t=http://127.0.0.1:2380 "$@" >>"$WORK/etcd/etcd.log" 2>&1 &
+  ETCD=$!
+  PIDS+=("$ETCD")
+  STORE=$ETCD_URL
+  eventually 10 etcdctl endpoint health
+}
+etcd_down() { # [SIGNAL]
+  kill "-${1:-KILL}" "$ETCD"
+  wait "$ETCD" 2>/dev/null || true
+}
+ETCDCTL_FLAGS=()
+etcdctl() { # as the program, from the switch's namespace
+  in_ns sw env ETCDCTL_API=3 etcdctl --endpoints "${ETCDCTL_ENDPOINTS:-$ETCD_URL}" "${ETCDCTL_FLAGS[@]}" "$@"
+}
+PREFIX=/coreos.com/network
+lease_of() { # NODE: the value of its lease in etcd
+  etcdctl get --print-value-only "$PREFIX/subnets/$(subnet_of "$1" | tr / -)"
+}
+
+# All in a node's kernel that is ours, as iproute2 and nft tell it, comparable.
+ours() { # NODE
+  in_ns "$1" sh -c '
+    for dev in $(ip -br link | sed -n "s/^\(knet6\?\.[a-z0-9]*\)[@ ].*/\1/p"); do
+      ip -d link show $dev | sed "s/^[0-9]*: //; s/ numtxqueues.*//; s/state [A-Z]*//"
+      ip -o addr show $dev scope global | sed "s/^[0-9]*: //"
+      ip neigh show dev $dev nud permanent | sort
+      bridge fdb show dev $dev | sort
+    done
+    ip -4 route show proto 107; ip -6 route show proto 107
+    nft list table inet knet 2>/dev/null'
+}
+# All that is not ours: what must be the same before and after.
+theirs() { # NODE
+  in_ns "$1" sh -c '
+    ip -o link | grep -v ": knet" | sed "s/^[0-9]*: //; s/state [A-Z]*//"
+    ip -o addr | grep -v "^[0-9]*: knet" | sed "s/^[0-9]*: //; s/valid_lft.*//"
+    ip -4 route show table all | grep -v "dev knet" | grep -v "proto 107" | sort
+    ip -6 route show table all | grep -v "dev knet" | grep -v "proto 107" | sort
+    ip neigh show nud permanent | grep -v "dev knet"
+    ip rule
+    nft list tables | grep -v knet'
+}
+# repaired WHAT NODE WANTED BREAK [TRAFFIC]: runs BREAK (shell words) in the node, then polls until `ours` is WANTED again and
+# the shell words TRAFFIC succeed; both within a second, told in ms.
+repaired() {
+  local what=$1 node=$2 want=$3 break=$4 traffic=${5:-true} start now
+  in_ns "$node" sh -ec "$break" || die "$what: could not break it"
+  start=$(date +%s%N)
+  until [[ $(ours "$node") == "$want" ]] && eval "$traffic"; do
+    now=$(date +%s%N)
+    if ((now - start > 1000000000)); then
+      diff <(echo "$want") <(ours "$node") >&2 || true
+      die "$what: not repaired in 1 s"
+    fi
+  done
+  now=$(date +%s%N)
+  printf '%-40s repaired in %4d ms\n' "$what" $(((now - start) / 1000000))
 }
 
 # After `knet leave` on each node nothing of ours may be left in its namespace.
