@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/error.h"
+#include "tests/support/cluster_contract.h"
 #include "tests/support/store_contract.h"
 
 using namespace knet;
@@ -23,6 +24,11 @@ struct MemRig : StoreRig {
 TEST_CASE("MemStore keeps the store contract") {
   MemRig rig;
   store_contract(rig);
+}
+
+TEST_CASE("the cluster's use cases hold on MemStore") {
+  MemRig rig;
+  cluster_contract(rig);
 }
 
 TEST_CASE("MemStore tells its watchers that it is away and back, without a gap") {

@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "tests/support/cluster_contract.h"
 #include "tests/support/store_contract.h"
 
 using namespace knet;
@@ -62,6 +63,11 @@ TEST_CASE("SqliteStore keeps the store contract") {
   SqliteRig rig;
   rig.history = 200;
   store_contract(rig);
+}
+
+TEST_CASE("the cluster's use cases hold on SqliteStore") {
+  SqliteRig rig;
+  cluster_contract(rig);
 }
 
 TEST_CASE("8 processes, 200 swaps each, lose none") {
