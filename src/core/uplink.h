@@ -35,8 +35,11 @@ struct ReachAnswer {
   IpAddr src;
 };
 
-/// Global unicast before link-local, permanent before DHCP/SLAAC, usable ones only; never a device of ours or a pod's.
-/// Throws Error{config} that lists the candidates when nothing matches.
+/// Global unicast before link-local, permanent before DHCP/SLAAC, usable ones only; never a device of ours, flannel's or a
+/// pod's. In order: ifaces, regexes, can_reach; without those the link with public_ip, the default route's, the only one.
+/// A default route's preferred source counts first. An IPv6 link-local address is taken only if it is named; an IPv4 /32
+/// beside a wider address (VRRP) last. Throws Error{config} that lists the candidates when nothing matches, and Error{usage}
+/// for a regex that can't be used (no back-references: it is matched in polynomial time).
 UplinkChoice choose_uplink(const NetState& observed, const UplinkSelector& selector, bool want_v4, bool want_v6,
                            const std::optional<ReachAnswer>& reach);
 
