@@ -1,5 +1,6 @@
 #include "kernel/linux_plane.h"
 
+#include <errno.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -16,7 +17,8 @@ namespace {
 
 bool wants(Kinds kinds, Kind kind) { return kinds.test(static_cast<size_t>(kind)); }
 
-/// Devices whose neighbours and fdb entries are read: ours, but not the pods' (there may be hundreds, and all is CNI's).
+/// Devices whose neighbours and fdb entries are read: ours, but not the pods' (there may be hundreds, and all is
+/// CNI's).
 bool carries_peers(const LinkIndex::Entry& link) { return link.ours && is_agent_link(link.name.view()); }
 
 }  // namespace
@@ -120,14 +122,22 @@ std::optional<LinuxPlane::RouteAnswer> LinuxPlane::route_to(const IpAddr& dst, c
     });
   };
   // Two questions: the lookup tells device, gateway and source; the match tells which route it was (IPv4 from 4.13,
-  // IPv6 from 4.16). A blackhole answers the first with an errno only.
+  // IPv6 from 4.16).
   NlFailure lookup = ask(0);
   NlFailure match = ask(RTM_F_FIB_MATCH);
   if (lookup.error) {
-    if (match.error) return std::nullopt;
-    bool silent = answer.type == RouteType::unicast || answer.type == RouteType::local;
-    return silent ? std::nullopt : std::optional(answer);
+    // The kernel's errno for each kind of refusal: fib_props (net/ipv4/fib_semantics.c), ip6_rt_init_dst_reject.
+    if (lookup.error == EINVAL)
+      answer.type = RouteType::blackhole;
+    else if (lookup.error == EHOSTUNREACH)
+      answer.type = RouteType::unreachable;
+    else if (lookup.error == EACCES)
+      answer.type = RouteType::prohibit;
+    else
+      return std::nullopt;
+    return answer;
   }
+  if (match.error) answer.dst = {};
   std::vector<Link> links;
   read_links(socket, links);
   LinkIndex index(links);

@@ -66,9 +66,7 @@ class NexthopIds {
     IpAddr via;
     uint32_t id;
   };
-  static bool before(const Entry& a, const Entry& b) {
-    return a.index != b.index ? a.index < b.index : a.via < b.via;
-  }
+  static bool before(const Entry& a, const Entry& b) { return a.index != b.index ? a.index < b.index : a.via < b.via; }
   std::vector<Entry> ids_;
   std::vector<uint32_t> taken_;  // ascending: the kernel dumps by id
   size_t next_taken_ = 0;
@@ -78,13 +76,12 @@ class NexthopIds {
 };
 
 /// Gone already is what a removal wants.
-bool means_gone(int error) {
-  return error == ENOENT || error == ESRCH || error == ENODEV || error == EADDRNOTAVAIL;
-}
+bool means_gone(int error) { return error == ENOENT || error == ESRCH || error == ENODEV || error == EADDRNOTAVAIL; }
 
 class Applying {
  public:
-  Applying(const Plan& plan, NlSocket& socket, NftTables& nft) : plan_(plan), socket_(socket), nft_(nft), batch_(socket) {}
+  Applying(const Plan& plan, NlSocket& socket, NftTables& nft)
+      : plan_(plan), socket_(socket), nft_(nft), batch_(socket) {}
 
   std::vector<OpResult> run() {
     for (stage_ = 0; stage_ < plan_.stages.size(); ++stage_) {
@@ -106,13 +103,20 @@ class Applying {
 
   void dispatch(const Op& op) {
     switch (op.object.kind) {
-      case Kind::link: return link(op, object<Link>(op));
-      case Kind::address: return address(op, object<Address>(op));
-      case Kind::sysctl: return sysctl(object<Sysctl>(op));
-      case Kind::neighbor: return neighbor(op, object<Neighbor>(op));
-      case Kind::fdb: return fdb(op, object<FdbEntry>(op));
-      case Kind::nexthop: return nexthop(op, object<Nexthop>(op));
-      case Kind::route: return route(op, object<Route>(op));
+      case Kind::link:
+        return link(op, object<Link>(op));
+      case Kind::address:
+        return address(op, object<Address>(op));
+      case Kind::sysctl:
+        return sysctl(object<Sysctl>(op));
+      case Kind::neighbor:
+        return neighbor(op, object<Neighbor>(op));
+      case Kind::fdb:
+        return fdb(op, object<FdbEntry>(op));
+      case Kind::nexthop:
+        return nexthop(op, object<Nexthop>(op));
+      case Kind::route:
+        return route(op, object<Route>(op));
       case Kind::forward_accept: {
         const auto& accept = object<ForwardAccept>(op);
         return now(op, op.verb == Verb::remove ? nft_.remove_accept(accept) : nft_.add_accept(accept));
@@ -166,8 +170,9 @@ class Applying {
 
   void link(const Op& op, const Link& link) {
     std::erase_if(indexes_, [&](const auto& entry) { return entry.first == link.name; });
-    NlFailure result = op.verb == Verb::remove ? remove_link(link) : op.verb == Verb::create ? make_link(link)
-                                                                                              : change_link(link);
+    NlFailure result = op.verb == Verb::remove   ? remove_link(link)
+                       : op.verb == Verb::create ? make_link(link)
+                                                 : change_link(link);
     if (result.error && op.verb != Verb::remove) failed_links_.push_back(link.name);
     now(op, std::move(result));
   }
@@ -335,7 +340,8 @@ class Applying {
     nexthops_.read(socket_);
     out.nexthop = nexthops_.find(out.index, route.via);
     if (out.nexthop || op.verb == Verb::remove) return true;
-    fail_op(ECANCELED, fmt::format("skipped: there is no nexthop object for {} on {}", route.via.str(), route.dev.view()));
+    fail_op(ECANCELED,
+            fmt::format("skipped: there is no nexthop object for {} on {}", route.via.str(), route.dev.view()));
     return false;
   }
 
