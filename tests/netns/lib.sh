@@ -124,7 +124,7 @@ underlay() {
 router() { # NAME SWITCH NET SWITCH NET: joins two switches, each with a network of its own
   new_ns "$1"
   in_ns "$1" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-  local at
+  local at dev sw net
   for at in "eth0 $2 $3" "eth1 $4 $5"; do
     read -r dev sw net <<<"$at"
     NET[$sw]=$net
