@@ -51,13 +51,13 @@ std::string lines(const std::vector<std::string>& items) {
 // "host:port", "[v6]:port" or ":port".
 std::pair<std::string, int> parse_listen(const std::string& address) {
   const size_t colon = address.rfind(':');
-  auto port = colon == std::string::npos ? std::nullopt : parse_int(std::string_view(address).substr(colon + 1));
+  const int64_t port = colon == std::string::npos ? 0 : parse_int(std::string_view(address).substr(colon + 1)).value_or(0);
   std::string host = colon == std::string::npos ? "" : address.substr(0, colon);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   if (host.empty()) host = "::";
-  if (!port || *port < 1 || *port > 65535 || !IpAddr::parse(host))
+  if (port < 1 || port > 65535 || !IpAddr::parse(host))
     fail(ErrorKind::usage, "'{}' is not an address to listen on; give one such as 127.0.0.1:9101", address);
-  return {host, static_cast<int>(*port)};
+  return {host, static_cast<int>(port)};
 }
 
 }  // namespace
