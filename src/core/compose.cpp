@@ -80,11 +80,12 @@ bool receives(const ClusterView& view, std::string_view mode) {
 }
 
 // Why a peer's subnets can't be routed here, whatever its mode.
-std::string outside(const ClusterView& view, const Lease& lease) {
+std::string unroutable(const ClusterView& view, const Lease& lease) {
   for (const Prefix& subnet : {lease.subnet, lease.subnet6}) {
     if (!subnet) continue;
     const Prefix& network = subnet.is_v4() ? view.config.network : view.config.network6;
     const bool enabled = subnet.is_v4() ? view.config.enable_v4 : view.config.enable_v6;
+    if (!subnet.is_masked()) return fmt::format("its subnet {} has bits set after its length", subnet.str());
     if (enabled && !network.contains(subnet))
       return fmt::format("its subnet {} is outside of the network {}", subnet.str(), network.str());
   }
@@ -108,7 +109,7 @@ std::vector<std::vector<uint32_t>> sort_peers(const ClusterView& view, const Mod
       left_out(fmt::format("it announces the mode '{}', which this version of knet has not", lease.mode));
       continue;
     }
-    if (const std::string why = outside(view, lease); !why.empty()) {
+    if (const std::string why = unroutable(view, lease); !why.empty()) {
       left_out(why);
       continue;
     }
@@ -139,6 +140,10 @@ void add_link_sysctls(DesiredState& state) {
     };
     add("net/ipv4/conf/" + dev + "/rp_filter", "2");
     add("net/ipv6/conf/" + dev + "/accept_ra", "0");
+    const bool holds_v6 = std::any_of(state.net.addresses.begin(), state.net.addresses.end(), [&](const Address& address) {
+      return address.dev == link.name && address.prefix.is_v6();
+    });
+    if (holds_v6) add("net/ipv6/conf/" + dev + "/disable_ipv6", "0");
   }
 }
 

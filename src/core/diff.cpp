@@ -14,8 +14,8 @@ namespace {
 enum Slot : size_t {
   kMakeRoom,
   kLinks,
+  kSysctls,  // before addresses: an IPv6 one needs disable_ipv6=0
   kAddresses,
-  kSysctls,
   kNeighbors,
   kNexthops,
   kRoutes,
@@ -32,7 +32,7 @@ enum Slot : size_t {
 };
 
 constexpr std::array<std::string_view, kSlots> kSlotNames = {
-    "remove links for recreation", "links",          "addresses",                "sysctls",
+    "remove links for recreation", "links",             "sysctls",                  "addresses",
     "neighbors and fdb",           "nexthops",       "routes",                   "forward accepts",
     "nft tables",                  "remove nft tables", "remove forward accepts", "remove routes",
     "remove nexthops",             "remove neighbors and fdb", "remove addresses", "remove links"};
@@ -59,8 +59,8 @@ class Diff {
       slots_[link.early ? kMakeRoom : drop ? kDropLinks : kLinks].push_back(link.op);
     }
     plan_.foreign = devices_.foreign;
-    walk<Address>(kAddresses, kDropAddresses);
     walk<Sysctl>(kSysctls, kSlots);
+    walk<Address>(kAddresses, kDropAddresses);
     walk<Neighbor>(kNeighbors, kDropNeighbors);
     walk<FdbEntry>(kNeighbors, kDropNeighbors);
     walk<Nexthop>(kNexthops, kDropNexthops);

@@ -70,10 +70,11 @@ struct DesiredState {
   std::vector<std::string> blockers;   // why this node can't be ready: "net.ipv4.conf.all.rp_filter is 1 and ..."
 };
 
-/// Stages: links that must go for recreation, links, addresses, sysctls, neighbours and fdb, nexthops, routes,
+/// Stages: links that must go for recreation, links, sysctls, addresses, neighbours and fdb, nexthops, routes,
 /// forward accepts, nft; then deletes in reverse. Where a link is to be recreated, absent or down, its dependants
 /// are taken as absent, so that one plan converges. What goes with a removed link has no remove op of its own. A
 /// wanted vxlan link whose VNI and port another one holds: flannel's is removed first (adoption), else it is foreign.
+/// The sysctls that are wanted must be among those that were looked for (LinuxPlane::watch_sysctls()).
 /// Routes over a pod's link are made and mended, never removed: they go with the link, which is CNI's. A kind that is not in observed.complete gets creates and replaces
 /// only if it was read at all (its vector is then partial): never deletes. Kinds outside `kinds` are left out.
 Plan diff(const DesiredState& desired, const Observed& observed, const Ownership& own, Kinds kinds = all_kinds());

@@ -44,8 +44,10 @@ class Rows {
        const Failures& failures)
       : view_(view), desired_(desired), want_(desired.net), observed_(observed), seen_(observed.net), failures_(failures),
         own_(ownership_of(view)) {
-    for (const Foreign& foreign : plan.foreign)
+    for (const Foreign& foreign : plan.foreign) {
       if (foreign.wanted.kind == Kind::route) foreign_.emplace(foreign.wanted.index, &foreign.text);
+      if (foreign.wanted.kind == Kind::link) foreign_links_.emplace(want_.links.at(foreign.wanted.index).name, &foreign.text);
+    }
   }
 
   std::vector<RouteRow> make() {
@@ -111,7 +113,9 @@ class Rows {
     if (row.mtu == 0) row.mtu = seen != nullptr ? seen->mtu : link != nullptr ? link->mtu : 0;
     if (link != nullptr)
       if (const std::string* reason = failure(describe(*link))) worsen(row, RowState::pending, "link: " + *reason);
-    if (seen == nullptr) {
+    if (const auto it = foreign_links_.find(want.dev); it != foreign_links_.end()) {
+      worsen(row, RowState::foreign, fmt::format("{} can't be made: {} is not ours", want.dev.view(), *it->second));
+    } else if (seen == nullptr) {
       if (whole<Link>()) worsen(row, RowState::broken, fmt::format("{} is not there", want.dev.view()));
       else worsen(row, RowState::unknown, "links could not be read");
     } else if (!seen->up) {
@@ -232,7 +236,8 @@ class Rows {
   const NetState& seen_;
   const Failures& failures_;
   Ownership own_;
-  std::map<uint32_t, const std::string*> foreign_;
+  std::map<uint32_t, const std::string*> foreign_;      // by index of the wanted route
+  std::map<DevName, const std::string*> foreign_links_;  // by the wanted link's name
   std::vector<RouteRow> rows_;
 };
 

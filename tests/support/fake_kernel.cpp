@@ -56,7 +56,8 @@ int FakeKernel::add(Link wanted) {
   if (wanted.mac.is_zero()) wanted.mac.bytes = {2, 0, 0, 0, 0, static_cast<uint8_t>(wanted.index)};
   if (wanted.mtu == 0) wanted.mtu = 1500;
   wanted.origin = {};
-  for (const auto& [path, value] : {std::pair{"net/ipv4/conf/{}/rp_filter", "0"}, {"net/ipv6/conf/{}/accept_ra", "1"}}) {
+  for (const auto& [path, value] : {std::pair{"net/ipv4/conf/{}/rp_filter", "0"}, {"net/ipv6/conf/{}/accept_ra", "1"},
+                                   {"net/ipv6/conf/{}/disable_ipv6", "0"}}) {
     Sysctl sysctl;
     sysctl.path = fmt::format(fmt::runtime(path), wanted.name.view());
     sysctl.value = value;

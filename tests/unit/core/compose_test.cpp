@@ -211,9 +211,11 @@ TEST_CASE("one bad peer is named and left out, the others are served") {
   add_peer(view, 3, "three");
   add_peer(view, 4, "one").subnet = prefix("10.99.0.0/24");
   add_peer(view, 5, "one");
+  add_peer(view, 6, "one").subnet = prefix("10.244.6.9/24");
   const DesiredState state = compose(view, modes.registry);
   CHECK(modes.one.peers_ == Lines{"n5"});
-  REQUIRE(state.notices.size() == 3);
+  CHECK(has(state.notices, "its subnet 10.244.6.9/24 has bits set after its length"));
+  REQUIRE(state.notices.size() == 4);
   CHECK(state.notices[0] == "n2 10.244.2.0/24 is left out: its data is bad");
   CHECK(has(state.notices, "n3 10.244.3.0/24 is left out: it announces the mode 'three'"));
   CHECK(has(state.notices, "its subnet 10.99.0.0/24 is outside of the network 10.244.0.0/16"));

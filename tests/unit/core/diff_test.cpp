@@ -85,7 +85,7 @@ TEST_CASE("on an empty host everything is created, each object after what it dep
   const DesiredState want = vxlan_node();
   const Observed seen = kernel.observe(all_kinds());
   const Plan plan = diff(want, seen, own());
-  CHECK(stages(plan) == Lines{"links", "addresses", "sysctls", "neighbors and fdb", "nexthops", "routes"});
+  CHECK(stages(plan) == Lines{"links", "sysctls", "addresses", "neighbors and fdb", "nexthops", "routes"});
   CHECK(kernel.apply(plan).empty());
   CHECK(plan_lines(want, kernel).empty());
 }
@@ -164,7 +164,7 @@ TEST_CASE("a recreate-only attribute makes the link anew, with all that hangs on
   SECTION("underlay") { want.net.links[0].vxlan->underlay = dev("eth1"); }
   const Observed seen = kernel.observe(all_kinds());
   const Plan plan = diff(want, seen, own());
-  CHECK(stages(plan) == Lines{"remove links for recreation", "links", "addresses", "sysctls", "neighbors and fdb",
+  CHECK(stages(plan) == Lines{"remove links for recreation", "links", "sysctls", "addresses", "neighbors and fdb",
                               "nexthops", "routes"});
   CHECK(any(describe(plan), "remove link knet.1"));
   CHECK(any(describe(plan), "(recreate)"));

@@ -145,6 +145,16 @@ TEST_CASE("a foreign route at a wanted key is named") {
   CHECK(verdict(scene.rows()) == "3 wanted: 2 ok, 1 foreign");
 }
 
+TEST_CASE("a foreign device in the way is named in each row that needs it") {
+  Scene scene;
+  scene.kernel.remove_link(dev("knet.1"));
+  CHECK(scene.kernel.add(vxlan("vx", 1, "192.168.77.1", "eth0")) == 0);
+  const RouteRow row = scene.row("10.244.2.0/24");
+  CHECK(row.state == RowState::foreign);
+  CHECK(row.why.starts_with("knet.1 can't be made: link vx type vxlan id 1"));
+  CHECK(has_drift(scene.rows()));
+}
+
 TEST_CASE("what is found besides: stale ones are ours, foreign ones are left alone, others are not shown") {
   Scene scene;
   Route stale = route("10.244.9.0/24", "knet.1", "10.244.9.0");

@@ -128,6 +128,8 @@ TEST_CASE("vxlan: dual stack is two devices, each over its own family") {
   CHECK(has(texts(state.net.addresses), "address fd10:0:0:1::/128 dev knet6.1"));
   CHECK(has(texts(state.net.routes), "route fd10:0:0:2::/64 via fd10:0:0:2:: dev knet6.1 onlink"));
   CHECK(has(texts(state.net.fdb), "fdb 02:00:00:00:00:02 dev knet6.1 dst fd00:77::2"));
+  CHECK(has(texts(state.net.sysctls), "sysctl net.ipv6.conf.knet6/1.disable_ipv6=0"));
+  CHECK_FALSE(has(texts(state.net.sysctls), "conf.knet/1.disable_ipv6"));
   CHECK(state.net.nexthops.size() == 1);  // IPv6 routes carry their gateway
   FakeKernel kernel = host();
   stands(view, kernel);
