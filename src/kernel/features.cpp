@@ -1,0 +1,145 @@
+// probe_kernel(): tried in a scratch network namespace of a child process, so that neither devices nor privileges are
+// needed or left behind.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/if_link.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/nexthop.h>
+#include <linux/rtnetlink.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "kernel/linux_plane.h"
+#include "kernel/netlink.h"
+#include "kernel/nft_render.h"
+#include "kernel/rtnl_read.h"
+
+namespace knet {
+
+namespace {
+
+/// What the child tells; plain bytes through a pipe.
+struct Found {
+  bool vxlan = false;
+  bool wireguard = false;
+  bool nexthops = false;
+  bool nf_tables = false;
+};
+
+bool can_make(NlSocket& socket, std::string_view kind) {
+  NlMessage message;
+  ifinfomsg head{};
+  message.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, head);
+  {
+    auto info = message.nest(IFLA_LINKINFO);
+    message.put_text(IFLA_INFO_KIND, kind);
+    if (kind == "vxlan") {
+      auto data = message.nest(IFLA_INFO_DATA);
+      message.put_u32(IFLA_VXLAN_ID, 1).put_be16(IFLA_VXLAN_PORT, 8472);
+    }
+  }
+  return socket.request(message).error == 0;
+}
+
+bool has_nf_tables() {
+  NlSocket socket(NETLINK_NETFILTER);
+  NlMessage message;
+  return socket.request(begin_nft(message, NFT_MSG_GETGEN, 0, AF_UNSPEC)).error == 0;
+}
+
+bool has_nexthops(NlSocket& socket) {
+  NlMessage message;
+  nhmsg head{};
+  auto result = socket.dump(
+      message.begin(RTM_GETNEXTHOP, 0, head), [] {}, [](const nlmsghdr*) {});
+  return result != NlSocket::Dump::refused;
+}
+
+/// In the file lists of this kernel's modules. Loading ipip puts a tunl0 into every namespace, so it is not tried.
+bool module_listed(const std::string& release, const std::string& name) {
+  if (access(("/sys/module/" + name).c_str(), F_OK) == 0) return true;
+  for (const char* list : {"modules.builtin", "modules.dep"}) {
+    try {
+      auto text = read_file("/lib/modules/" + release + "/" + list);
+      if (text && text->find("/" + name + ".ko") != std::string::npos) return true;
+    } catch (const Error&) {
+    }
+  }
+  return false;
+}
+
+bool can_load_bpf() {
+  bpf_insn program[2] = {};
+  program[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
+  program[1].code = BPF_JMP | BPF_EXIT;
+  bpf_attr attr;
+  memset(&attr, 0, sizeof attr);
+  attr.prog_type = BPF_PROG_TYPE_SCHED_CLS;
+  attr.insns = reinterpret_cast<uint64_t>(program);
+  attr.insn_cnt = 2;
+  attr.license = reinterpret_cast<uint64_t>("GPL");
+  Fd fd(static_cast<int>(syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr)));
+  return static_cast<bool>(fd);
+}
+
+[[noreturn]] void probe_in_child(int out) {
+  if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) _exit(1);
+  try {
+    NlSocket socket(NETLINK_ROUTE);
+    Found found;
+    found.vxlan = can_make(socket, "vxlan");
+    found.wireguard = can_make(socket, "wireguard");
+    found.nexthops = has_nexthops(socket);
+    found.nf_tables = has_nf_tables();
+    if (write(out, &found, sizeof found) != static_cast<ssize_t>(sizeof found)) _exit(1);
+  } catch (...) {
+    _exit(1);
+  }
+  _exit(0);
+}
+
+}  // namespace
+
+KernelFeatures probe_kernel() {
+  KernelFeatures features;
+  utsname names{};
+  if (uname(&names) == 0) features.release = names.release;
+
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) < 0) throw_errno(errno, "make a pipe");
+  Fd in(ends[0]), out(ends[1]);
+  pid_t child = fork();
+  if (child < 0) throw_errno(errno, "start a child that probes the kernel");
+  if (child == 0) probe_in_child(out.get());
+  out.reset();
+  Found found;
+  ssize_t got;
+  while ((got = read(in.get(), &found, sizeof found)) < 0 && errno == EINTR) {
+  }
+  while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  features.known = got == static_cast<ssize_t>(sizeof found);
+  if (features.known) {
+    features.vxlan = found.vxlan;
+    features.wireguard = found.wireguard;
+    features.nexthops = found.nexthops;
+    features.nf_tables = found.nf_tables;
+  }
+  features.ipip = module_listed(features.release, "ipip");
+  // A refusal by permissions says that it is there.
+  features.tun = Fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC)) || errno == EACCES || errno == EPERM;
+  features.bpf = can_load_bpf();
+  return features;
+}
+
+}  // namespace knet
