@@ -39,8 +39,9 @@ const OptionSpec* find_spec(const Mode& mode, std::string_view key) {
 std::string unknown_option(const Mode& mode, std::string_view key) {
   const std::vector<std::string> names = option_names(mode);
   std::string text = fmt::format("mode {} has no option {}", mode.name(), printable(key));
-  if (const auto near = nearest(key, names)) text += fmt::format("; did you mean {}?", *near);
-  return text + (names.empty() ? "; it has none" : "; it has " + join(names, ", "));
+  if (names.empty()) return text + "; it has none";
+  const auto near = nearest(key, names);
+  return text + (near ? fmt::format("; did you mean {}? it has ", *near) : "; it has ") + join(names, ", ");
 }
 
 OptionValue check_integer(const OptionSpec& spec, int64_t value, std::string_view word, ErrorKind kind) {
