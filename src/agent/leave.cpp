@@ -104,11 +104,7 @@ void give_back(Leaving& leaving) {
     const LeaseTable table = cluster.list_leases(mode, false);
     for (const LeaseRow& row : table.rows) {
       if (row.node != leaving.node || (!row.machine_id.empty() && row.machine_id != leaving.machine_id)) continue;
-      leaving.step(fmt::format("lease of {} in {}", subnets_text(row.lease), store->where()), [&] {
-        Presence presence;
-        if (auto record = store->get(cluster.paths().node(leaving.node))) presence = {record->lease, record->mod_rev, record->value};
-        cluster.release(row.lease, leaving.node, presence);
-      });
+      leaving.step(fmt::format("lease of {} in {}", subnets_text(row.lease), store->where()), [&] { cluster.release(row.lease, leaving.node); });
     }
   } catch (const Error& error) {
     if (options.dry_run) leaving.report.notices.push_back(error.text);
