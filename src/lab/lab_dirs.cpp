@@ -1,10 +1,14 @@
 #include "lab/lab_dirs.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -14,6 +18,7 @@ namespace knet {
 namespace {
 
 constexpr const char* kStateFile = "lab.json";
+constexpr std::chrono::seconds kLockTime{60};
 constexpr int kCapSysAdmin = 21;  // capabilities(7)
 
 /// The directory must be ours: below /tmp anybody may have made one of that name.
@@ -46,10 +51,33 @@ std::filesystem::path labs_dir() {
 
 std::filesystem::path lab_dir(const std::string& name) { return labs_dir() / name; }
 
-Fd lock_lab(const std::string& name) {
+Fd make_lab_dir(const std::string& name) {
   make_own_dir(labs_dir());
-  return lock_file(labs_dir() / ("." + name + ".lock"), 60'000);
+  const std::filesystem::path dir = lab_dir(name);
+  if (mkdir(dir.c_str(), 0700) != 0) {
+    if (errno != EEXIST) throw_errno(errno, "make {}", dir.string());
+    fail(ErrorKind::conflict, "lab {} is up already, or was left by a crash; take it down with: knet lab down{}", name,
+         name == LabWords{}.name ? "" : " --name " + name);
+  }
+  return lock_lab(name);
 }
+
+Fd lock_lab(const std::string& name) {
+  const std::filesystem::path dir = lab_dir(name);
+  Fd fd(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd && errno == ENOENT) return {};
+  if (!fd) throw_errno(errno, "open {}", dir.string());
+  const auto deadline = std::chrono::steady_clock::now() + kLockTime;
+  while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) throw_errno(errno, "lock {}", dir.string());
+    if (std::chrono::steady_clock::now() > deadline)
+      fail(ErrorKind::conflict, "another knet lab command has been busy with {} for {} s", name, kLockTime.count());
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return fd;
+}
+
+void tidy_labs_dir() { rmdir(labs_dir().c_str()); }
 
 std::optional<Lab> load_lab(const std::string& name) {
   const std::filesystem::path dir = lab_dir(name);

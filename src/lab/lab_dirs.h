@@ -18,8 +18,12 @@ bool can_make_namespaces();
 std::filesystem::path labs_dir();
 std::filesystem::path lab_dir(const std::string& name);
 
-/// One command at a time changes a lab; released when the Fd closes.
+/// Makes a lab's directory and locks it. Throws Error{conflict} if there is one: a lab of that name is up or was left.
+Fd make_lab_dir(const std::string& name);
+/// One command at a time changes a lab; released when the Fd closes. -1 if there is no such lab.
 Fd lock_lab(const std::string& name);
+/// Removes the labs' common directory once it is empty.
+void tidy_labs_dir();
 
 std::optional<Lab> load_lab(const std::string& name);
 /// Throws Error{usage} "no lab 'x' is up; there are: ..." with the way to start one.

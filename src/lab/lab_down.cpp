@@ -57,10 +57,10 @@ DownReport tear_down(const Lab& lab) {
 }
 
 DownReport lab_down(const std::string& name) {
-  const std::filesystem::path dir = lab_dir(name);
-  if (!std::filesystem::exists(dir)) return {};
   const Fd lock = lock_lab(name);
+  if (!lock) return {};
   const std::optional<Lab> lab = load_lab(name);
+  const std::filesystem::path dir = lab_dir(name);
   DownReport report;
   if (lab) {
     report = tear_down(*lab);
@@ -68,7 +68,7 @@ DownReport lab_down(const std::string& name) {
     report.found = true;
     remove_dir(dir, report);
   }
-  remove_file(labs_dir() / ("." + name + ".lock"));
+  tidy_labs_dir();
   return report;
 }
 

@@ -313,15 +313,11 @@ std::vector<std::string> node_environment(const Lab& lab, const LabNode& node) {
 Lab lab_up(Lab lab, const LabProgress& progress) {
   lab_network(lab.words);  // an unknown mode or option is told before anything is made
   const std::string& name = lab.words.name;
-  const Fd lock = lock_lab(name);
+  const Fd lock = make_lab_dir(name);
   lab.dir = lab_dir(name);
-  if (std::filesystem::exists(lab.dir))
-    fail(ErrorKind::conflict, "lab {} is up already, or was left by a crash; take it down with: knet lab down{}", name,
-         name == LabWords{}.name ? "" : " --name " + name);
   lab.unprivileged = !can_make_namespaces();
   lab.since = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   lab.store_url = store_url(lab);
-  make_directories(lab.dir, 0700);
   if (lab.unprivileged) make_directories(lab.dir / "netns");
   save_lab(lab);
   Undo undo([&] {
