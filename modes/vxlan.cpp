@@ -1,5 +1,6 @@
-// vxlan, in flannel's layout: one device for each family, knet.<VNI> (IPv4 in IPv4) and knet6.<VNI> (IPv6 in IPv6); for each
-// peer a route by way of its subnet's network address, a neighbour entry for that address, an fdb entry for its MAC.
+// vxlan, flannel's on the wire: one device for each family, knet.<VNI> (IPv4 in IPv4) and knet6.<VNI> (IPv6 in IPv6); for
+// each peer a route by way of an address that stands for it, a neighbour entry from that to its MAC, an fdb entry from there
+// to its public address.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -181,11 +182,23 @@ class Vxlan : public Mode {
     vteps = std::move(kept);
   }
 
+  // What stands for a peer's VTEP as a gateway; local to this node, so that it may differ from what flannel writes. IPv4:
+  // the subnet's network address, on link by decree. IPv6: the link-local address of the MAC (RFC 4291, appendix A), since the
+  // kernel refuses a global one to which any other route leads over another device (ip6_route_check_nh_onlink), even the
+  // one to be replaced.
+  static IpAddr gateway(const Prefix& subnet, const Mac& mac) {
+    if (subnet.is_v4()) return subnet.addr();
+    const auto& m = mac.bytes;
+    const uint8_t bytes[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+    return IpAddr::from_bytes(Family::v6, bytes);
+  }
+
   static void add_vtep(const DevName& dev, const Lease& lease, Family family, const Vtep& vtep, ModeState& out) {
     const Prefix& subnet = subnet_of(lease, family);
+    const IpAddr via = gateway(subnet, vtep.mac);
     Neighbor neighbor;
     neighbor.dev = dev;
-    neighbor.ip = subnet.addr();
+    neighbor.ip = via;
     neighbor.mac = vtep.mac;
     out.add(neighbor, vtep.peer);
     FdbEntry entry;
@@ -196,8 +209,8 @@ class Vxlan : public Mode {
     Route route;
     route.dst = subnet;
     route.dev = dev;
-    route.via = subnet.addr();
-    route.onlink = true;
+    route.via = via;
+    route.onlink = via.is_v4();
     out.add(route, vtep.peer);
   }
 };

@@ -144,6 +144,13 @@ class Diff {
     return it != nexthops.end() && it->key() == key ? Fate::stays : Fate::doubtful;
   }
 
+  // A sysctl that was seen is a path and a value; the wanted one knows its device.
+  static const Sysctl& bearer(const Sysctl& want, const Sysctl&) { return want; }
+  template <typename T>
+  static const T& bearer(const T&, const T& seen) { return seen; }
+  template <typename T>
+  Fate fate_of(const T& want, const T& seen) { return fate(bearer(want, seen)); }
+
   template <typename T>
   bool possible(const T& want) {
     if constexpr (std::is_same_v<T, Sysctl>) return devices_.can_hold(want.dev, false);
@@ -176,7 +183,7 @@ class Diff {
     size_t stale = to;          // ours, to be written over
     size_t stranger = to;
     for (size_t j = from; j < to; ++j) {
-      const Fate what = fate(seen[j]);
+      const Fate what = fate_of(want, seen[j]);
       if (what == Fate::gone) continue;
       if (!owns(seen[j])) stranger = std::min(stranger, j);
       else if (kept == to && what == Fate::stays && !differs(want, seen[j])) kept = j;

@@ -15,7 +15,7 @@ pod n1 p1; pod n2 p1; pod n3 p1
 eventually 2 in_ns n1 sh -c "ip route show $(subnet_of n2) | grep -q 'via 192.168.77.2 dev eth0 proto 107'"
 eventually 2 in_ns n1 sh -c "ip -6 route show $(subnet6_of n2) | grep -q 'via fd00:77::2 dev eth0 proto 107'"
 eventually 2 in_ns n1 sh -c "ip route show $(subnet_of n3) | grep -q 'dev knet.1 proto 107 onlink'"
-eventually 2 in_ns n1 sh -c "ip -6 route show $(subnet6_of n3) | grep -q 'dev knet6.1 proto 107 .*onlink'"
+eventually 2 in_ns n1 sh -c "ip -6 route show $(subnet6_of n3) | grep -q 'dev knet6.1 proto 107'"
 for to in n2-p1 n3-p1; do
   eventually 2 can_ping n1-p1 "${POD_IP[$to]}"
   eventually 2 can_ping n1-p1 "${POD_IP6[$to]}"

@@ -206,11 +206,19 @@ int FakeKernel::can_route(const DevName& dev, const IpAddr& via, bool onlink) {
   const Link* l = link(dev);
   if (l == nullptr) return ENODEV;
   if (!l->up) return ENETDOWN;
-  if (!via || onlink) return 0;
+  if (!via || onlink || (via.is_v6() && via.is_link_local())) return 0;
   const bool reachable = std::any_of(net_.addresses.begin(), net_.addresses.end(), [&](const Address& a) {
     return a.dev == dev && !a.prefix.is_host() && a.prefix.contains(via);
   });
   return reachable ? 0 : EHOSTUNREACH;
+}
+
+// ip6_route_check_nh_onlink() in net/ipv6/route.c: where a route leads to the gateway, it must be over the same device.
+bool FakeKernel::elsewhere(const DevName& dev, const IpAddr& via) const {
+  const Route* best = nullptr;
+  for (const Route& r : net_.routes)
+    if (r.dst.length() > 0 && r.dst.contains(via) && (best == nullptr || r.dst.length() > best->dst.length())) best = &r;
+  return best != nullptr && best->type == RouteType::unicast && best->dev != dev;
 }
 
 int FakeKernel::add(Nexthop nexthop) {
@@ -248,6 +256,7 @@ int FakeKernel::add(const Route& route) {
     if (route.by_nexthop && find(net_.nexthops, {route.dev, route.via}) == net_.nexthops.end()) return EINVAL;
     if (const int error = can_route(route.dev, route.by_nexthop ? IpAddr() : route.via, route.onlink); error != 0)
       return error;
+    if (route.via.is_v6() && route.onlink && !route.via.is_link_local() && elsewhere(route.dev, route.via)) return EINVAL;
   }
   if (route.src && std::none_of(net_.addresses.begin(), net_.addresses.end(),
                                 [&](const Address& a) { return a.prefix.addr() == route.src; }))
@@ -260,6 +269,7 @@ int FakeKernel::add(const Route& route) {
 }
 
 int FakeKernel::replace(const Route& route) {
+  if (route.via.is_v6() && route.onlink && !route.via.is_link_local() && elsewhere(route.dev, route.via)) return EINVAL;
   const NetState before = net_;
   const auto it = find(net_.routes, route.key());
   if (it != net_.routes.end()) net_.routes.erase(it);
@@ -366,6 +376,8 @@ Observed FakeKernel::observe(Kinds kinds) {
     if (!kinds.test(static_cast<size_t>(T::kKind))) return;
     auto& into = observed.net.of<T>();
     into = objects;
+    if constexpr (std::is_same_v<T, Sysctl>)
+      for (Sysctl& sysctl : into) sysctl.dev = {};  // a path and a value is all there is to see
     if (cut_short_.contains(T::kKind)) {
       into.resize(into.size() / 2);
       observed.complete.reset(static_cast<size_t>(T::kKind));

@@ -81,6 +81,7 @@ class FakeKernel : public Plane {
 
   Link* link(const DevName& name);
   int can_route(const DevName& dev, const IpAddr& via, bool onlink);
+  bool elsewhere(const DevName& dev, const IpAddr& via) const;
   void lose_routes(const DevName& dev, Family family);
   void lose_nexthops(const DevName& dev, Family family);
 

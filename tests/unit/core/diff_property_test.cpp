@@ -53,12 +53,11 @@ void add_tunnel(Random& random, int vni, NetState& net) {
   net.sysctls.push_back(ra);
   for (int peer = 1; peer < 10; ++peer) {
     if (!random.chance(35)) continue;
-    const std::string via = v6 ? subnet6(10 * vni + peer) : subnet(10 * vni + peer);
+    const std::string via = v6 ? "fe80::" + std::to_string(peer) : subnet(10 * vni + peer);
     net.neighbors.push_back(neighbor(name, via, lladdr(peer)));
     net.fdb.push_back(fdb(name, lladdr(peer), v6 ? "fd00:77::9" : "192.168.77." + std::to_string(random.below(3) + 2)));
-    Route to_peer = route(via + (v6 ? "/64" : "/24"), name, via);
-    to_peer.onlink = true;
-    to_peer.by_nexthop = !v6;
+    Route to_peer = route(v6 ? subnet6(10 * (random.below(3) + 1) + peer) + "/64" : via + "/24", name, via);
+    to_peer.onlink = to_peer.by_nexthop = !v6;
     if (!v6) net.nexthops.push_back(nexthop(name, via, true));
     net.routes.push_back(to_peer);
   }

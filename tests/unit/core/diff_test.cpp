@@ -168,6 +168,7 @@ TEST_CASE("a recreate-only attribute makes the link anew, with all that hangs on
                               "nexthops", "routes"});
   CHECK(any(describe(plan), "remove link knet.1"));
   CHECK(any(describe(plan), "(recreate)"));
+  CHECK(any(describe(plan), "create sysctl net.ipv4.conf.knet/1.rp_filter=2"));
   CHECK(converge(want, kernel) == 1);
 }
 

@@ -126,7 +126,8 @@ TEST_CASE("vxlan: dual stack is two devices, each over its own family") {
   CHECK(state.net.links[1].vxlan->local == ip("fd00:77::1"));
   CHECK(state.net.links[1].mtu == 1430);
   CHECK(has(texts(state.net.addresses), "address fd10:0:0:1::/128 dev knet6.1"));
-  CHECK(has(texts(state.net.routes), "route fd10:0:0:2::/64 via fd10:0:0:2:: dev knet6.1 onlink"));
+  CHECK(has(texts(state.net.routes), "route fd10:0:0:2::/64 via fe80::ff:fe00:2 dev knet6.1"));
+  CHECK(has(texts(state.net.neighbors), "neigh fe80::ff:fe00:2 dev knet6.1 lladdr 02:00:00:00:00:02"));
   CHECK(has(texts(state.net.fdb), "fdb 02:00:00:00:00:02 dev knet6.1 dst fd00:77::2"));
   CHECK(has(texts(state.net.sysctls), "sysctl net.ipv6.conf.knet6/1.disable_ipv6=0"));
   CHECK_FALSE(has(texts(state.net.sysctls), "conf.knet/1.disable_ipv6"));
@@ -368,6 +369,21 @@ TEST_CASE("a change of mode is one plan either way, and leaves nothing behind") 
   stands(vx, kernel);
   CHECK(kernel.net().links.size() == 3);
   for (const std::string& line : texts(kernel.net().nexthops)) CHECK(line.find("knet.1") != std::string::npos);
+}
+
+TEST_CASE("a dual-stack peer that moves to another device is followed in place, whatever routes cover it") {
+  FakeKernel kernel = host();
+  Route cover = route("fd10::/48", "eth0", "fd00:77::99");
+  cover.protocol = 4;
+  REQUIRE(kernel.add(cover) == 0);
+  ClusterView view = dual_view_of("vxlan");
+  add_peer(view, 2, "vxlan", vtep(2));
+  stands(view, kernel);
+  set(view, "DirectRouting", true);
+  stands(view, kernel);
+  view.config.options.clear();
+  set(view, "VNI", int64_t{2});
+  stands(view, kernel);
 }
 
 TEST_CASE("peers that come, go and change are followed") {
