@@ -31,7 +31,7 @@ std::vector<OpResult> LinuxPlane::apply(const Plan& plan) { return state_->apply
 std::vector<uint32_t> LinuxPlane::own_ports() const { return {state_->route.port(), state_->nft.port()}; }
 
 void LinuxPlane::watch_sysctls(const NetState& desired) {
-  for (const Sysctl& sysctl : desired.sysctls) state_->sysctl_paths.insert(sysctl.path);
+  for (const Sysctl& sysctl : desired.sysctls) state_->sysctls[sysctl.path] = sysctl.dev;
 }
 
 Observed LinuxPlane::State::observe(Kinds kinds) {
@@ -72,11 +72,12 @@ Observed LinuxPlane::State::observe(Kinds kinds) {
     }
   }
   if (wants(kinds, Kind::sysctl)) {
-    for (const std::string& path : sysctl_paths)
+    for (const auto& [path, dev] : sysctls)
       if (auto value = read_sysctl(path)) {
         Sysctl& sysctl = net.sysctls.emplace_back();
         sysctl.path = path;
         sysctl.value = std::move(*value);
+        sysctl.dev = dev;
       }
     done(Kind::sysctl, true);
   }

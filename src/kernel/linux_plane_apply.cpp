@@ -405,8 +405,10 @@ class Applying {
 std::vector<OpResult> LinuxPlane::State::apply(const Plan& plan) {
   for (const Stage& stage : plan.stages)
     for (const Op& op : stage.ops)
-      if (op.object.kind == Kind::sysctl && !op.object.observed)
-        sysctl_paths.insert(plan.desired->sysctls[op.object.index].path);
+      if (op.object.kind == Kind::sysctl && !op.object.observed) {
+        const Sysctl& sysctl = plan.desired->sysctls[op.object.index];
+        sysctls[sysctl.path] = sysctl.dev;
+      }
   return Applying(plan, route, nft).run();
 }
 

@@ -3,7 +3,7 @@
 
 #include <linux/netlink.h>
 
-#include <set>
+#include <map>
 #include <string>
 
 #include "kernel/linux_plane.h"
@@ -15,7 +15,7 @@ namespace knet {
 struct LinuxPlane::State {
   NlSocket route{NETLINK_ROUTE};
   NftTables nft;
-  std::set<std::string> sysctl_paths;
+  std::map<std::string, DevName> sysctls;  // path -> the device that it goes with, if any
 
   Observed observe(Kinds kinds);
   std::vector<OpResult> apply(const Plan& plan);
