@@ -41,25 +41,18 @@ std::optional<NetworkConfig> standing(const ConfigText& text, const ModeRegistry
   }
 }
 
-std::string* find_key(Json& object, std::string_view key, std::string& found) {
-  for (const auto& [name, value] : object.items()) {
-    if (equals_ignoring_case(name, key)) {
-      found = name;
-      return &found;
-    }
-  }
-  return nullptr;
-}
-
 Json value_of(const std::string& text) {
   if (const std::optional<int64_t> number = parse_int(text)) return *number;
   if (text == "true" || text == "false") return text == "true";
   return text;
 }
 
+/// Under the key's spelling where it is there already.
 void set_key(Json& object, std::string_view key, Json value) {
-  std::string name;
-  if (find_key(object, key, name) == nullptr) name = key;
+  std::string name(key);
+  for (const auto& [there, old] : object.items()) {
+    if (equals_ignoring_case(there, key)) name = there;
+  }
   object[name] = std::move(value);
 }
 
@@ -113,14 +106,15 @@ InitReport run_init(ClusterStore& store, Plane& host, const ModeRegistry& modes,
     std::optional<NetworkConfig> old;
     if (there) {
       old = standing(*there, modes);
-      if (old && *old == options.config) {
+      const std::vector<ConfigChange> changes = old ? compare(*old, options.config, modes) : std::vector<ConfigChange>{};
+      if (old && changes.empty()) {
         report.outcome = InitReport::Outcome::equal;
         report.json = there->json;
         return report;
       }
       if (!options.force) {
         fail(ErrorKind::conflict, "{} {} holds another config ({}); `knet config set` changes what can be changed while nodes run, --force overwrites it",
-             report.where, report.key, old ? differences(compare(*old, options.config, modes)) : "one that can't be read");
+             report.where, report.key, old ? differences(changes) : "one that can't be read");
       }
     }
     const Observed seen = host.observe(only(Kind::link) | only(Kind::address) | only(Kind::route));

@@ -21,6 +21,7 @@ struct Bench {
 
   explicit Bench(const std::string& mode = "host-gw") {
     kernel.add_nic("eth0", "192.168.77.1/24");
+    kernel.set_sysctl("net/ipv4/ip_forward", "0");
     view = std::make_shared<ClusterView>(view_of(mode));
     add_peer(*view, 2, mode);
     add_peer(*view, 3, mode);
@@ -53,6 +54,7 @@ TEST_CASE("a view is put into the kernel, and then nothing is left to do") {
   bench.give();
   const auto turn = bench.run();
   CHECK(turn.applied > 0);
+  CAPTURE(turn.failures);
   CHECK(turn.failed == 0);
   CHECK(turn.converged);
   CHECK_FALSE(turn.repair);
@@ -272,6 +274,7 @@ TEST_CASE("the routes of a network that the cluster had before are still ours") 
 TEST_CASE("the owner's hook may change the view within a turn") {
   FakeKernel kernel;
   kernel.add_nic("eth0", "192.168.77.1/24");
+  kernel.set_sysctl("net/ipv4/ip_forward", "0");
   auto view = std::make_shared<ClusterView>(view_of("host-gw"));
   add_peer(*view, 2, "host-gw");
   Reconciler* self = nullptr;
