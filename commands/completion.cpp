@@ -23,14 +23,13 @@ int print_words(const std::vector<std::string>& words) {
 }
 
 std::function<int()> declare(CLI::App& app) {
-  auto shell = std::make_shared<std::string>();
-  auto words = std::make_shared<std::vector<std::string>>();
   CLI::App* bash = add_verb(app, "bash", "for bash: eval \"$(knet completion bash)\"");
   CLI::App* zsh = add_verb(app, "zsh", "for zsh: a file _knet in a folder of $fpath");
   CLI::App* fish = add_verb(app, "fish", "for fish: a file ~/.config/fish/completions/knet.fish");
   CLI::App* ask = add_verb(app, "words", "what the scripts ask: words for the last place of a command line");
-  ask->add_option("WORD", *words, "the command, its words so far, and the beginning of the next")->type_name("");
   ask->prefix_command();
+  ask->fallthrough(false);
+  ask->group("");
   add_examples(app, {"knet completion bash >/etc/bash_completion.d/knet", "knet completion zsh >/usr/share/zsh/vendor-completions/_knet",
                      "knet completion fish >/usr/share/fish/vendor_completions.d/knet.fish"});
   return [=] {

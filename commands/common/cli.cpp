@@ -23,6 +23,7 @@ std::map<const CLI::Option*, Words>& offers() {
 CLI::App* add_verb(CLI::App& noun, const std::string& name, const std::string& summary) {
   CLI::App* verb = noun.add_subcommand(name, summary);
   verb->fallthrough();
+  verb->set_help_flag("-h,--help")->group("");  // the noun's line says it
   noun.require_subcommand(1);
   return verb;
 }

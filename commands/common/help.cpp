@@ -34,6 +34,7 @@ std::string item(const std::string& left, const std::string& text, size_t column
   bool first = true;
   for (std::string_view word : split(text, ' ')) {
     if (!first && at + 1 + word.size() > kWidth) {
+      while (out.ends_with(' ')) out.pop_back();
       out += '\n' + std::string(column, ' ');
       at = column;
       first = true;
@@ -112,6 +113,10 @@ std::string spoken_name(const CLI::Option& option) {
   return "-" + option.get_snames().front();
 }
 
+std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App* verb) { return !verb->get_group().empty(); });
+}
+
 std::string overview() {
   struct Group {
     CommandGroup group;
@@ -141,7 +146,7 @@ std::string overview() {
 }
 
 std::string help_text(const CLI::App& app, const std::string& path) {
-  const auto verbs = app.get_subcommands([](const CLI::App*) { return true; });
+  const std::vector<const CLI::App*> verbs = verbs_of(app);
   std::string usage = "usage: " + path;
   if (!verbs.empty()) usage += " VERB";
   for (const CLI::Option* option : app.get_options()) {
@@ -161,7 +166,8 @@ std::string help_text(const CLI::App& app, const std::string& path) {
   out += positionals_text(app);
   out += options_text(app);
   if (app.get_parent() != nullptr) out += options_text(*app.get_parent());
-  if (!app.get_footer().empty()) out += "\nexamples:\n" + app.get_footer();
+  const CLI::App* examples = app.get_footer().empty() && app.get_parent() != nullptr ? app.get_parent() : &app;
+  if (!examples->get_footer().empty()) out += "\nexamples:\n" + examples->get_footer();
   return out;
 }
 

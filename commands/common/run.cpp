@@ -14,14 +14,6 @@
 namespace knet {
 namespace {
 
-std::vector<CLI::App*> verbs_of(const CLI::App& app) {
-  std::vector<CLI::App*> verbs;
-  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
-    verbs.push_back(const_cast<CLI::App*>(verb));
-  }
-  return verbs;
-}
-
 /// The verb that was typed, if any.
 const CLI::App& deepest(const CLI::App& app) {
   const std::vector<CLI::App*> parsed = app.get_subcommands();
@@ -85,13 +77,15 @@ std::string in_our_words(const Prepared& prepared, const CLI::ParseError& error,
                          const std::string& help) {
   const CLI::App& app = deepest(prepared.app);
   const std::string text = error.what();
-  const std::string kind = error.get_name();
-  if (kind == "ExtrasError") {
-    const std::vector<std::string> extras = prepared.app.remaining(true);
-    return unknown_word(app, extras.empty() ? "" : extras.front(), help);
+  const auto kind = static_cast<CLI::ExitCodes>(error.get_exit_code());
+  const std::vector<std::string> extras = prepared.app.remaining(true);
+  const bool no_verb = text.starts_with("A subcommand");
+  if (kind == CLI::ExitCodes::ExtrasError || (no_verb && !extras.empty())) {
+    const auto first = std::find_first_of(words.begin(), words.end(), extras.begin(), extras.end());
+    return unknown_word(app, first == words.end() ? extras.front() : *first, help);
   }
-  if (kind == "RequiredError") {
-    if (text.starts_with("A subcommand")) {
+  if (kind == CLI::ExitCodes::RequiredError) {
+    if (no_verb) {
       std::vector<std::string> names;
       for (const CLI::App* verb : verbs_of(app)) names.push_back(verb->get_name());
       return fmt::format("which verb? there are: {}", join(names, ", "));
@@ -110,21 +104,21 @@ std::string in_our_words(const Prepared& prepared, const CLI::ParseError& error,
   if (!place.empty()) place += ": ";
   if (option == nullptr) return place + text + "; " + help;
   rest = rest.substr(std::min(rest.size(), name.size()));
-  if (kind == "ConversionError") {
+  if (kind == CLI::ExitCodes::ConversionError) {
     const size_t value = rest.find(" = ");
     const std::string given = value == std::string::npos ? "" : rest.substr(value + 3);
     const std::string wanted = option->get_type_name() == "INT" || option->get_type_name() == "N" ? "number" : lower(option->get_type_name());
     if (option->get_items_expected_max() == 0) return fmt::format("{}{} takes true or false, or nothing", place, name);
     return fmt::format("{}{}: '{}' is no {}; {}", place, name, printable(given), wanted, help);
   }
-  if (kind == "ArgumentMismatch") {
+  if (kind == CLI::ExitCodes::ArgumentMismatch) {
     if (option->get_items_expected_max() == 0) return fmt::format("{}{} takes no value", place, name);
     return fmt::format("{}{} needs {}; {}", place, name,
                        text.find("missing") != std::string::npos ? "a value: " + name + " " + option->get_type_name() : "one value only", help);
   }
-  if (kind == "ExcludesError" || kind == "RequiresError") {
+  if (kind == CLI::ExitCodes::ExcludesError || kind == CLI::ExitCodes::RequiresError) {
     const std::string other = text.substr(text.rfind(' ') + 1);
-    return fmt::format("{}{} {} {}", place, name, kind == "ExcludesError" ? "can't be given with" : "needs", other);
+    return fmt::format("{}{} {} {}", place, name, kind == CLI::ExitCodes::ExcludesError ? "can't be given with" : "needs", other);
   }
   return place + name + rest;
 }
@@ -164,7 +158,7 @@ int run_command(const Command& command, std::vector<std::string> words, std::str
   } catch (const CLI::ParseError& error) {
     who = told();
     if (prepared.file->error()) throw Error(ErrorKind::config, *prepared.file->error());
-    if (error.get_name() == "FileError") fail(ErrorKind::config, "--config-file {}: no such file", prepared.file->path());
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::FileError)) fail(ErrorKind::config, "--config-file {}: no such file", prepared.file->path());
     throw Error(ErrorKind::usage, in_our_words(prepared, error, typed, "see " + who + " --help"));
   }
   who = told();
@@ -187,7 +181,7 @@ std::vector<std::string> complete(const std::vector<std::string>& words) {
       const CLI::Option* option = find_option(*app, word);
       if (option != nullptr && option->get_items_expected_max() > 0) pending = option;
     } else {
-      const std::vector<CLI::App*> verbs = verbs_of(*app);
+      const std::vector<const CLI::App*> verbs = verbs_of(*app);
       const auto verb = std::find_if(verbs.begin(), verbs.end(), [&](const CLI::App* it) { return it->check_name(word); });
       if (verb != verbs.end()) {
         app = *verb;
@@ -203,6 +197,12 @@ std::vector<std::string> complete(const std::vector<std::string>& words) {
   };
   if (pending != nullptr) {
     for (const std::string& word : offered_words(pending)) put(word);
+    return out;
+  }
+  if (const size_t equals = last.find('='); last.starts_with("--") && equals != std::string::npos) {
+    const CLI::Option* option = find_option(*app, last.substr(0, equals));
+    if (option == nullptr) return {};
+    for (const std::string& word : offered_words(option)) put(last.substr(0, equals + 1) + word);
     return out;
   }
   if (last.starts_with('-')) {

@@ -82,7 +82,7 @@ TEST_CASE("a different config is refused by name, and overwritten only with forc
 
 TEST_CASE("a config that can't be read is a different one") {
   Bench bench;
-  REQUIRE(bench.store.create("/coreos.com/network/config", "{nonsense"));
+  REQUIRE(bench.store.create("/coreos.com/network/config", "{nonsense", 0));
   CHECK_THAT(message(ErrorKind::conflict, [&] { bench.init(config_of("10.244.0.0/16")); }), Contains("can't be read"));
   CHECK(bench.init(config_of("10.244.0.0/16"), true).outcome == InitReport::Outcome::replaced);
 }
