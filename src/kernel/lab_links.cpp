@@ -82,7 +82,8 @@ void add_pair(Messages& messages, const LabNic& nic, size_t number, size_t segme
     message.put_text(IFLA_INFO_KIND, "veth");
     auto data = message.nest(IFLA_INFO_DATA);
     auto peer = message.nest(VETH_INFO_PEER);
-    const ifinfomsg head = up_link(kNicIndex);
+    ifinfomsg head{};  // not up: veth_open() refuses while its other end is not there yet
+    head.ifi_index = kNicIndex;
     message.put_raw(&head, sizeof head);
     message.put_text(IFLA_IFNAME, nic.name.view()).put_u32(IFLA_MTU, mtu);
     message.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(nic.netns_fd));
@@ -94,6 +95,8 @@ void set_up_nic(const LabNic& nic) {
   Messages messages;
   NlMessage& message = messages.message;
   add_loopback(messages);
+  message.begin(RTM_SETLINK, 0, up_link(kNicIndex));
+  messages.add(fmt::format("set up {} of {}", nic.name.view(), nic.port.view()));
   for (const Prefix& address : nic.addresses) {
     build_new_address(message, kCreate, kNicIndex, address);
     messages.add(fmt::format("give {} to {} of {}", address.str(), nic.name.view(), nic.port.view()));

@@ -121,10 +121,11 @@ struct KernelMonitor::State {
         return only(head->ndm_family == AF_BRIDGE ? Kind::fdb : Kind::neighbor);
       }
       case RTM_NEWNETCONF: {
-        // Written with each device that appears; only the global ones and those of devices that are not pods' matter.
+        // Comes with each new device too, before its link event, which is the one that counts.
         Attrs<NETCONFA_IFINDEX> attrs(message, sizeof(netconfmsg));
         int index = static_cast<int>(attrs[NETCONFA_IFINDEX].u32());
-        return index > 0 && whose_link(index) == Whose::pod ? Kinds{} : only(Kind::sysctl);
+        bool news = index < 0 || (links.contains(index) && whose_link(index) != Whose::pod);
+        return news ? only(Kind::sysctl) : Kinds{};
       }
       default:
         return {};

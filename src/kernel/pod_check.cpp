@@ -7,7 +7,6 @@
 #include "kernel/netns.h"
 #include "kernel/pod_link.h"
 #include "kernel/rtnl_read.h"
-#include "kernel/sysctl.h"
 
 namespace knet {
 
@@ -48,8 +47,12 @@ void check_host_end(const PodLinkRequest& request, Findings& findings) {
     if (!has_route(routes, Prefix::host(ip), {}, Route::kProtocol))
       findings.push_back("the host has no route to " + ip.str() + " over " + dev);
   }
-  if (v4 && read_sysctl("net/ipv4/conf/" + dev + "/proxy_arp").value_or("1") != "1")
-    findings.push_back("net.ipv4.conf." + dev + ".proxy_arp is not 1");
+  std::vector<Address> addresses;
+  read_addresses(socket, LinkIndex(links), addresses, link->index);
+  Prefix gateway = Prefix::host(pod_gateway(Family::v4));
+  auto is_gateway = [&](const Address& address) { return address.prefix == gateway; };
+  if (v4 && std::none_of(addresses.begin(), addresses.end(), is_gateway))
+    findings.push_back(dev + " has lost the pods' gateway address " + gateway.str());
 }
 
 void check_pod_end(const PodLinkRequest& request, Findings& findings) {

@@ -74,17 +74,17 @@ void build_pair(NlMessage& message, const PodLinkRequest& request, const Mac& ma
   message.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(request.netns_fd));
 }
 
-/// With a permanent neighbour in the pod nobody asks; after the pod flushed it, the answer must not wait for the random
-/// delay of up to 0.8 s that proxy ARP has by default (neigh/DEV/proxy_delay). The sysctl is hidden in user namespaces.
-void build_no_proxy_delay(NlMessage& message, int index) {
-  ndtmsg head{};
-  head.ndtm_family = AF_INET;
-  message.begin(RTM_SETNEIGHTBL, NLM_F_REPLACE, head);
-  message.put_text(NDTA_NAME, "arp_cache");
-  auto parms = message.nest(NDTA_PARMS);
-  message.put_u32(NDTPA_IFINDEX, static_cast<uint32_t>(index));
-  uint64_t none = 0;
-  message.put(NDTPA_PROXY_DELAY, &none, sizeof none);
+/// The gateway as an address of the host's end, so that the kernel answers ARP for it at once: proxy ARP would answer after
+/// a random delay of up to 0.8 s, and only while the host has a route that leads to 169.254.1.1 elsewhere. Scope host: never
+/// chosen as the source of what the host sends to the pod.
+void build_gateway_address(NlMessage& message, int index) {
+  IpAddr gateway = pod_gateway(Family::v4);
+  ifaddrmsg head{};
+  head.ifa_family = AF_INET;
+  head.ifa_prefixlen = 32;
+  head.ifa_index = static_cast<uint32_t>(index);
+  head.ifa_scope = RT_SCOPE_HOST;
+  message.begin(RTM_NEWADDR, kCreate, head).put_ip(IFA_LOCAL, gateway).put_ip(IFA_ADDRESS, gateway);
 }
 
 /// The device that holds the route to this address, or what kind it is; for messages.
@@ -175,11 +175,13 @@ void set_up_host_end(NlSocket& host, const PodLinkRequest& request, int index, c
     auto inet = message.nest(AF_INET);
     auto conf = message.nest(IFLA_INET_CONF);
     // Attribute types are the IPV4_DEVCONF_* numbers (inet_set_link_af): no walk through /proc/sys.
-    message.put_u32(IPV4_DEVCONF_PROXY_ARP, 1).put_u32(IPV4_DEVCONF_RP_FILTER, 1).put_u32(IPV4_DEVCONF_FORWARDING, 1);
+    message.put_u32(IPV4_DEVCONF_RP_FILTER, 1).put_u32(IPV4_DEVCONF_FORWARDING, 1);
   }
   steps.add("set up " + dev);
-  build_no_proxy_delay(message, index);
-  steps.add("set proxy_delay of " + dev);
+  if (has_family(request, Family::v4)) {
+    build_gateway_address(message, index);
+    steps.add("give " + dev + " the pods' gateway address");
+  }
   if (v6) {
     build_new_address(message, kCreate, index, Prefix(pod_gateway(Family::v6), 64));
     steps.add("give " + dev + " its link-local address");

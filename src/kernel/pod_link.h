@@ -28,8 +28,9 @@ struct PodLinkResult {
   Mac host_mac;
 };
 
-/// Makes the pair (peer directly in the pod), host end up with MAC ee:..., sysctls (forwarding, proxy_arp,
-/// accept_dad...), pod end: route to the gateway, default route, addresses; host routes /32 and /128 with protocol 107.
+/// Makes the pair (peer directly in the pod): the host's end up with MAC ee:..., the gateways' addresses, strict rp_filter,
+/// no duplicate address detection, host routes /32 and /128 with protocol 107; the pod's end with the gateway as a permanent
+/// neighbour, the route to it, the default route, and the addresses last. Nothing has to be resolved for the first packet.
 /// Everything is undone on failure. Error{conflict} if the host device or the pod's ifname exists, or a foreign route
 /// holds a pod address.
 PodLinkResult add_pod_link(const PodLinkRequest& request);
