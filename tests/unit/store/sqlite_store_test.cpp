@@ -142,16 +142,24 @@ TEST_CASE("a process killed while it writes leaves a whole store that the others
 TEST_CASE("a watcher hears another process within milliseconds") {
   TempDir dir;
   SqliteSettings settings{(dir.path / "knet.db").string()};
-  SqliteStore store(settings);
-  Watcher watcher(std::make_unique<SqliteStore>(settings), "/", store.list("/").rev + 1);
-  REQUIRE(watcher.until([](const Watcher& w) { return !w.states.empty(); }));
+  int go[2];
+  REQUIRE(::pipe(go) == 0);
+  // Forked before there are threads, whose locks a child would inherit.
   pid_t pid = ::fork();
   if (pid == 0) {
-    SqliteStore writer(settings);
-    writer.create("/a", "1", 0);
+    char byte;
+    if (::read(go[0], &byte, 1) != 1) ::_exit(1);
+    SqliteStore(settings).create("/a", "1", 0);
     ::_exit(0);
   }
+  SqliteStore store(settings);
+  Watcher watcher(std::make_unique<SqliteStore>(settings), "/", store.list("/").rev + 1);
+  bool watching = watcher.until([](const Watcher& w) { return !w.states.empty(); });
+  REQUIRE(::write(go[1], "x", 1) == 1);
   ::waitpid(pid, nullptr, 0);
+  ::close(go[0]);
+  ::close(go[1]);
+  REQUIRE(watching);
   CHECK(watcher.until([](const Watcher& w) { return w.events.size() == 1; }, 200ms));
 }
 
