@@ -1,5 +1,5 @@
-// Arithmetic on a pool cut into blocks of one length: the number of a block, counted from address zero. 128 bits wide, so
-// that no IPv6 pool overflows. Pure; private to src/core.
+// Arithmetic on a pool cut into blocks of one length: the number of a block, counted from address zero. 128 bits wide,
+// so that no IPv6 pool overflows. Pure; private to src/core.
 #pragma once
 
 #include "base/ip.h"

@@ -33,10 +33,10 @@ std::string_view unfit(const Prefix& network) {
     std::string_view prefix, why;
   };
   constexpr std::array kRows{
-      Row{"0.0.0.0/8", "the unspecified addresses"}, Row{"127.0.0.0/8", "the loopback addresses"},
+      Row{"0.0.0.0/8", "the unspecified addresses"},     Row{"127.0.0.0/8", "the loopback addresses"},
       Row{"169.254.0.0/16", "the link-local addresses"}, Row{"224.0.0.0/4", "the multicast addresses"},
-      Row{"::/128", "the unspecified address"}, Row{"::1/128", "the loopback address"},
-      Row{"fe80::/10", "the link-local addresses"}, Row{"ff00::/8", "the multicast addresses"},
+      Row{"::/128", "the unspecified address"},          Row{"::1/128", "the loopback address"},
+      Row{"fe80::/10", "the link-local addresses"},      Row{"ff00::/8", "the multicast addresses"},
   };
   for (const Row& row : kRows) {
     if (Prefix::parse(row.prefix)->overlaps(network)) return row.why;
@@ -45,10 +45,10 @@ std::string_view unfit(const Prefix& network) {
 }
 
 struct Limits {
-  int widest;        // longest network length that can be cut
-  int longest;       // longest subnet length
-  int usual;         // subnet length by default ...
-  int usual_up_to;   // ... for networks no longer than this
+  int widest;       // longest network length that can be cut
+  int longest;      // longest subnet length
+  int usual;        // subnet length by default ...
+  int usual_up_to;  // ... for networks no longer than this
 };
 constexpr Limits limits_of(Family family) {
   return family == Family::v4 ? Limits{28, 30, 24, 22} : Limits{124, 126, 64, 62};
@@ -86,7 +86,8 @@ std::string NetworkConfig::option_text(std::string_view name, std::string_view f
 
 PoolBounds default_bounds(const Prefix& network, int length) {
   // The first subnet is left out, as in flannel: its network address would be the network's own.
-  return {network.addr().plus_shifted(1, network.addr().bits() - length), Prefix{network.last(), length}.masked().addr()};
+  return {network.addr().plus_shifted(1, network.addr().bits() - length),
+          Prefix{network.last(), length}.masked().addr()};
 }
 
 int default_length(const Prefix& network) {
@@ -148,7 +149,8 @@ void set_pool(NetworkConfig& config, Family family, const PoolValues& values) {
 
 void check_mode(const NetworkConfig& config, const ModeRegistry& modes) {
   const Mode& mode = modes.get(config.mode);
-  for (const auto& [family, on, name] : {std::tuple{Family::v4, config.enable_v4, "IPv4"}, std::tuple{Family::v6, config.enable_v6, "IPv6"}}) {
+  for (const auto& [family, on, name] :
+       {std::tuple{Family::v4, config.enable_v4, "IPv4"}, std::tuple{Family::v6, config.enable_v6, "IPv6"}}) {
     if (on && !mode.carries(family)) fail(ErrorKind::config, "mode {} does not carry {}", mode.name(), name);
   }
   mode.validate(config);

@@ -19,13 +19,13 @@ class ModeRegistry;
 enum class OptionType : uint8_t { boolean, integer, text };
 using OptionValue = std::variant<bool, int64_t, std::string>;
 struct OptionSpec {
-  std::string_view name;      // flannel's spelling: "DirectRouting"
+  std::string_view name;  // flannel's spelling: "DirectRouting"
   OptionType type;
   std::string_view fallback;  // default, as text: "false", "1", "" (for text)
   int64_t min = 0;            // integers only
   int64_t max = 0;
   std::string_view help;
-  bool live = false;          // may be changed while nodes run (knet config set)
+  bool live = false;  // may be changed while nodes run (knet config set)
 };
 
 /// Set options only, canonical names, sorted by name.
@@ -38,12 +38,12 @@ struct NetworkConfig {
   Prefix network6;
   int subnet_len = 24;
   int subnet_len6 = 64;
-  IpAddr subnet_min, subnet_max;    // first and last subnet given out, inclusive
+  IpAddr subnet_min, subnet_max;  // first and last subnet given out, inclusive
   IpAddr subnet_min6, subnet_max6;
-  std::string mode = "vxlan";       // lower case
+  std::string mode = "vxlan";  // lower case
   ModeOptions options;
   /// knet's own, inside "Knet": {...} of the JSON, which flannel ignores.
-  bool masquerade = true;           // "Masquerade": pods' traffic that leaves the cluster
+  bool masquerade = true;  // "Masquerade": pods' traffic that leaves the cluster
 
   bool operator==(const NetworkConfig&) const = default;
   std::vector<Prefix> networks() const;  // one or two
@@ -58,8 +58,8 @@ struct NetworkConfig {
 /// if given. Throws Error{config}: one message naming key and value and what would be right.
 NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& modes,
                                    std::vector<std::string>* notices = nullptr);
-/// The type of a lease that names none: the config's Backend.Type if that is udp, alloc, aws-vpc or gce, else "udp"; so too
-/// when the config can't be read or its mode is none of ours. Never throws.
+/// The type of a lease that names none: the config's Backend.Type if that is udp, alloc, aws-vpc or gce, else "udp"; so
+/// too when the config can't be read or its mode is none of ours. Never throws.
 std::string implied_mode(std::string_view config_json);
 /// Canonical JSON; always with Backend.Type; defaults that flannel would compute alike are left out, except SubnetLen.
 std::string format_network_config(const NetworkConfig& config);

@@ -17,8 +17,8 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::array<std::string_view, 13> kKeys{
-    "Network",    "IPv6Network",   "EnableIPv4",    "EnableIPv6",    "EnableNFTables", "SubnetLen", "SubnetMin",
-    "SubnetMax",  "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax", "Backend",        "Knet"};
+    "Network",   "IPv6Network",   "EnableIPv4",    "EnableIPv6",    "EnableNFTables", "SubnetLen", "SubnetMin",
+    "SubnetMax", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax", "Backend",        "Knet"};
 constexpr PoolWords kWords4{"Network", "SubnetLen", "SubnetMin", "SubnetMax"};
 constexpr PoolWords kWords6{"IPv6Network", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax"};
 /// Options that flannel's vxlan knows and knet has no use for: a cluster that sets them must still be joined.
@@ -62,8 +62,10 @@ class Fields {
   }
 
   static int64_t whole_number(const Json& value, std::string_view word) {
-    const bool too_big = value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()};
-    if (!value.is_number_integer() || too_big) fail(ErrorKind::config, "{} is {}; give a whole number", word, shown(value));
+    const bool too_big =
+        value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()};
+    if (!value.is_number_integer() || too_big)
+      fail(ErrorKind::config, "{} is {}; give a whole number", word, shown(value));
     return value.get<int64_t>();
   }
 
@@ -80,9 +82,11 @@ std::optional<Prefix> parse_network(const Fields& fields, std::string_view name,
   const auto text = fields.text(name, "a network such as 10.244.0.0/16");
   if (!text) return std::nullopt;
   const auto prefix = Prefix::parse(*text);
-  if (!prefix) fail(ErrorKind::config, "{} \"{}\" is not a network such as 10.244.0.0/16", fields.word(name), printable(*text));
+  if (!prefix)
+    fail(ErrorKind::config, "{} \"{}\" is not a network such as 10.244.0.0/16", fields.word(name), printable(*text));
   if (!prefix->is_masked()) {
-    note(notices, fmt::format("{} {} has host bits; taken as {}", fields.word(name), prefix->str(), prefix->masked().str()));
+    note(notices,
+         fmt::format("{} {} has host bits; taken as {}", fields.word(name), prefix->str(), prefix->masked().str()));
   }
   return prefix->masked();
 }
@@ -125,20 +129,24 @@ OptionValue parse_json_option(const OptionSpec& spec, const Json& value) {
     case OptionType::boolean:
       if (!value.is_boolean()) fail(ErrorKind::config, "{} is {}; give true or false", word, shown(value));
       return value.get<bool>();
-    case OptionType::integer: return check_integer(spec, Fields::whole_number(value, word), word, ErrorKind::config);
-    case OptionType::text: break;
+    case OptionType::integer:
+      return check_integer(spec, Fields::whole_number(value, word), word, ErrorKind::config);
+    case OptionType::text:
+      break;
   }
   if (!value.is_string()) fail(ErrorKind::config, "{} is {}; give a text in quotes", word, shown(value));
   return value.get<std::string>();
 }
 
-void parse_backend(const Json* backend, const ModeRegistry& modes, NetworkConfig& config, std::vector<std::string>* notices) {
+void parse_backend(const Json* backend, const ModeRegistry& modes, NetworkConfig& config,
+                   std::vector<std::string>* notices) {
   config.mode = "udp";
   if (backend == nullptr) {
     (void)modes.get(config.mode);
     return;
   }
-  if (!backend->is_object()) fail(ErrorKind::config, "Backend is {}; give an object such as {{\"Type\": \"vxlan\"}}", shown(*backend));
+  if (!backend->is_object())
+    fail(ErrorKind::config, "Backend is {}; give an object such as {{\"Type\": \"vxlan\"}}", shown(*backend));
   const Fields fields(*backend, "Backend.");
   const auto type = fields.text("Type", "a mode such as vxlan");
   if (!type) fail(ErrorKind::config, "Backend.Type is missing; give a mode such as \"vxlan\"");
@@ -148,9 +156,11 @@ void parse_backend(const Json* backend, const ModeRegistry& modes, NetworkConfig
     if (equals_ignoring_case(key, "Type")) continue;
     const OptionSpec* spec = find_spec(mode, key);
     if (spec == nullptr) {
-      const bool harmless = mode.name() == "vxlan" && std::any_of(kFlannelVxlanOnly.begin(), kFlannelVxlanOnly.end(),
-                                                                  [&, &name = key](auto known) { return equals_ignoring_case(known, name); });
-      if (!harmless) fail(ErrorKind::config, "Backend.{} is {}: {}", printable(key), shown(value), unknown_option(mode, key));
+      const bool harmless = mode.name() == "vxlan" &&
+                            std::any_of(kFlannelVxlanOnly.begin(), kFlannelVxlanOnly.end(),
+                                        [&, &name = key](auto known) { return equals_ignoring_case(known, name); });
+      if (!harmless)
+        fail(ErrorKind::config, "Backend.{} is {}: {}", printable(key), shown(value), unknown_option(mode, key));
       note(notices, fmt::format("Backend.{} is flannel's alone: ignored", key));
       continue;
     }
@@ -162,17 +172,21 @@ void parse_backend(const Json* backend, const ModeRegistry& modes, NetworkConfig
 
 void parse_own(const Json* own, NetworkConfig& config, std::vector<std::string>* notices) {
   if (own == nullptr) return;
-  if (!own->is_object()) fail(ErrorKind::config, "Knet is {}; give an object such as {{\"Masquerade\": false}}", shown(*own));
+  if (!own->is_object())
+    fail(ErrorKind::config, "Knet is {}; give an object such as {{\"Masquerade\": false}}", shown(*own));
   config.masquerade = Fields(*own, "Knet.").boolean("Masquerade", true);
   for (const auto& [key, value] : own->items()) {
-    if (!equals_ignoring_case(key, "Masquerade")) note(notices, fmt::format("Knet.{} is not known here: ignored", printable(key)));
+    if (!equals_ignoring_case(key, "Masquerade"))
+      note(notices, fmt::format("Knet.{} is not known here: ignored", printable(key)));
   }
 }
 
 void note_unknown_keys(const Json& root, std::vector<std::string>* notices) {
   const std::vector<std::string> names(kKeys.begin(), kKeys.end());
   for (const auto& [key, value] : root.items()) {
-    if (std::any_of(names.begin(), names.end(), [&, &name = key](const auto& known) { return equals_ignoring_case(known, name); })) continue;
+    if (std::any_of(names.begin(), names.end(),
+                    [&, &name = key](const auto& known) { return equals_ignoring_case(known, name); }))
+      continue;
     const auto near = nearest(key, names);
     note(notices, fmt::format("{} is not a key of the network config{}: ignored", printable(key),
                               near ? fmt::format("; did you mean {}?", *near) : ""));
@@ -185,7 +199,8 @@ nlohmann::ordered_json to_json(const OptionValue& value) {
 
 }  // namespace
 
-NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& modes, std::vector<std::string>* notices) {
+NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& modes,
+                                   std::vector<std::string>* notices) {
   const Json root = parse_json(json, "network config");
   if (!root.is_object()) fail(ErrorKind::config, "the network config is {}, not a JSON object", shown(root));
   const Fields fields(root, "");
@@ -193,7 +208,8 @@ NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& mo
   config.enable_v4 = fields.boolean("EnableIPv4", true);
   config.enable_v6 = fields.boolean("EnableIPv6", false);
   (void)fields.boolean("EnableNFTables", false);  // knet always uses nftables
-  if (!config.enable_v4 && !config.enable_v6) fail(ErrorKind::config, "EnableIPv4 and EnableIPv6 are both false; no network is left");
+  if (!config.enable_v4 && !config.enable_v6)
+    fail(ErrorKind::config, "EnableIPv4 and EnableIPv6 are both false; no network is left");
   parse_pool(fields, kWords4, Family::v4, config.enable_v4, "EnableIPv4", config, notices);
   parse_pool(fields, kWords6, Family::v6, config.enable_v6, "EnableIPv6", config, notices);
   parse_backend(fields.find("Backend"), modes, config, notices);
@@ -205,7 +221,8 @@ NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& mo
 
 std::string format_network_config(const NetworkConfig& config) {
   nlohmann::ordered_json root;
-  const auto put = [&](const PoolWords& words, const Prefix& network, int length, const IpAddr& min, const IpAddr& max) {
+  const auto put = [&](const PoolWords& words, const Prefix& network, int length, const IpAddr& min,
+                       const IpAddr& max) {
     const PoolBounds usual = default_bounds(network, length);
     root[std::string(words.network)] = network.str();
     root[std::string(words.length)] = length;

@@ -63,7 +63,8 @@ OptionValue parse_option(const OptionSpec& spec, std::string_view text, std::str
       if (!value) fail(kind, "{}: \"{}\" is not a number; give {} to {}", word, printable(text), spec.min, spec.max);
       return check_integer(spec, *value, word, kind);
     }
-    case OptionType::text: break;
+    case OptionType::text:
+      break;
   }
   if (!is_utf8(text)) fail(kind, "{}: \"{}\" is not UTF-8 text", word, printable(text));
   return std::string(text);

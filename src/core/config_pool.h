@@ -32,7 +32,8 @@ struct PoolValues {
   IpAddr min, max;
 };
 
-/// flannel's defaults: 24 (64) where the network is at least four times as wide, else its length + 2; second and last subnet.
+/// flannel's defaults: 24 (64) where the network is at least four times as wide, else its length + 2; second and last
+/// subnet.
 int default_length(const Prefix& network);
 PoolBounds default_bounds(const Prefix& network, int length);
 /// flannel's limits; input.network must be set.

@@ -34,9 +34,11 @@ std::optional<IpAddr> parse_bound(const std::optional<std::string>& text, std::s
 bool read_family(const FamilyWords& words, const PoolWords& flags, Family family, NetworkConfig& config) {
   const std::string_view example = family == Family::v4 ? "10.244.0.0/16" : "fd00:10:244::/56";
   if (!words.network) {
-    for (const auto& [given, flag] : {std::pair{words.length.has_value(), flags.length}, std::pair{words.min.has_value(), flags.min},
-                                      std::pair{words.max.has_value(), flags.max}}) {
-      if (given) fail(ErrorKind::usage, "{} needs {}; give for example {} {}", flag, flags.network, flags.network, example);
+    for (const auto& [given, flag] :
+         {std::pair{words.length.has_value(), flags.length}, std::pair{words.min.has_value(), flags.min},
+          std::pair{words.max.has_value(), flags.max}}) {
+      if (given)
+        fail(ErrorKind::usage, "{} needs {}; give for example {} {}", flag, flags.network, flags.network, example);
     }
     return false;
   }
@@ -47,7 +49,8 @@ bool read_family(const FamilyWords& words, const PoolWords& flags, Family family
          printable(*words.network), example);
   }
   if (!input.network->is_masked()) {
-    fail(ErrorKind::usage, "{} {} has host bits; give {}", flags.network, input.network->str(), input.network->masked().str());
+    fail(ErrorKind::usage, "{} {} has host bits; give {}", flags.network, input.network->str(),
+         input.network->masked().str());
   }
   if (words.length) input.length = *words.length;
   input.min = parse_bound(words.min, flags.min, family);
@@ -68,9 +71,11 @@ ModeOptions read_options(const std::vector<std::string>& words, const Mode& mode
   ModeOptions options;
   for (const std::string& word : words) {
     const size_t equals = word.find('=');
-    if (equals == std::string::npos || equals == 0) fail(ErrorKind::usage, "--opt {} is not Key=Value", printable(word));
+    if (equals == std::string::npos || equals == 0)
+      fail(ErrorKind::usage, "--opt {} is not Key=Value", printable(word));
     const std::string_view key = std::string_view(word).substr(0, equals);
-    if (equals_ignoring_case(key, "Type")) fail(ErrorKind::usage, "--opt {}: the type is given by --mode", printable(word));
+    if (equals_ignoring_case(key, "Type"))
+      fail(ErrorKind::usage, "--opt {}: the type is given by --mode", printable(word));
     const OptionSpec* spec = find_spec(mode, key);
     if (spec == nullptr) fail(ErrorKind::usage, "--opt {}: {}", printable(word), unknown_option(mode, key));
     if (std::any_of(options.begin(), options.end(), [&](const auto& option) { return option.first == spec->name; })) {
@@ -87,10 +92,13 @@ ModeOptions read_options(const std::vector<std::string>& words, const Mode& mode
 
 NetworkConfig make_network_config(const ConfigWords& words, const ModeRegistry& modes) {
   NetworkConfig config;
-  config.enable_v4 = read_family({words.network, words.subnet_len, words.subnet_min, words.subnet_max}, kFlags4, Family::v4, config);
-  config.enable_v6 = read_family({words.network6, words.subnet_len6, words.subnet_min6, words.subnet_max6}, kFlags6, Family::v6, config);
+  config.enable_v4 =
+      read_family({words.network, words.subnet_len, words.subnet_min, words.subnet_max}, kFlags4, Family::v4, config);
+  config.enable_v6 = read_family({words.network6, words.subnet_len6, words.subnet_min6, words.subnet_max6}, kFlags6,
+                                 Family::v6, config);
   if (!config.enable_v4 && !config.enable_v6) {
-    fail(ErrorKind::usage, "no network; give --network such as 10.244.0.0/16, --network6 such as fd00:10:244::/56, or both");
+    fail(ErrorKind::usage,
+         "no network; give --network such as 10.244.0.0/16, --network6 such as fd00:10:244::/56, or both");
   }
   const Mode& mode = find_mode(words.mode, modes);
   config.mode = mode.name();

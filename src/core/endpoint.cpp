@@ -18,8 +18,10 @@ constexpr int kEndpointSchema = 1;
 constexpr size_t kIdDigits = 11;
 
 void check_id(std::string_view id) {
-  const bool hex = std::all_of(id.begin(), id.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-  if (id.size() != kIdDigits || !hex) fail(ErrorKind::config, "endpoint: id is \"{}\", not {} hex digits", printable(id), kIdDigits);
+  const bool hex =
+      std::all_of(id.begin(), id.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  if (id.size() != kIdDigits || !hex)
+    fail(ErrorKind::config, "endpoint: id is \"{}\", not {} hex digits", printable(id), kIdDigits);
 }
 
 }  // namespace
@@ -61,7 +63,8 @@ Endpoint parse_endpoint(std::string_view json) {
   endpoint.netns = fields.text("netns").value_or("");
   endpoint.pod = fields.text("pod").value_or("");
   const std::string dev = fields.text("host_dev").value_or("knet" + endpoint.id);
-  if (dev != "knet" + endpoint.id) fail(ErrorKind::config, "endpoint: host_dev is \"{}\", not knet{}", printable(dev), endpoint.id);
+  if (dev != "knet" + endpoint.id)
+    fail(ErrorKind::config, "endpoint: host_dev is \"{}\", not knet{}", printable(dev), endpoint.id);
   endpoint.host_dev = DevName(dev);
   const std::string mac = fields.needed_text("mac");
   const auto parsed = Mac::parse(mac);

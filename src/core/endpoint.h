@@ -12,14 +12,14 @@
 namespace knet {
 
 struct Endpoint {
-  std::string id;            // 11 hex of sha1(network/container/ifname)
-  std::string network;       // CNI network name
-  std::string container;     // CNI_CONTAINERID
-  std::string ifname;        // CNI_IFNAME
-  std::string netns;         // CNI_NETNS
-  std::string pod;           // "namespace/name" from CNI_ARGS; "" outside Kubernetes
-  DevName host_dev;          // "knet" + id
-  Mac mac;                   // of the pod's end
+  std::string id;         // 11 hex of sha1(network/container/ifname)
+  std::string network;    // CNI network name
+  std::string container;  // CNI_CONTAINERID
+  std::string ifname;     // CNI_IFNAME
+  std::string netns;      // CNI_NETNS
+  std::string pod;        // "namespace/name" from CNI_ARGS; "" outside Kubernetes
+  DevName host_dev;       // "knet" + id
+  Mac mac;                // of the pod's end
   std::vector<IpAddr> addresses;
   std::vector<std::pair<std::string, std::string>> labels;
   bool operator==(const Endpoint&) const = default;

@@ -15,7 +15,8 @@ std::string shown(const Json& value) { return printable(value.dump(-1, ' ', true
 
 std::optional<int64_t> whole_number(const Json& value) {
   if (!value.is_number_integer()) return std::nullopt;
-  if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) return std::nullopt;
+  if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()})
+    return std::nullopt;
   return value.get<int64_t>();
 }
 

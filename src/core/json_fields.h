@@ -24,7 +24,7 @@ class RecordFields {
   std::optional<std::string> text(const char* name) const;
   std::string needed_text(const char* name) const;  // throws if absent or empty, whatever the schema
   std::optional<int64_t> integer(const char* name) const;
-  IpAddr address(const char* name) const;           // unset if absent
+  IpAddr address(const char* name) const;  // unset if absent
   std::vector<Prefix> prefixes(const char* name) const;
   std::vector<IpAddr> addresses(const char* name) const;
   std::vector<std::pair<std::string, std::string>> labels(const char* name) const;  // sorted

@@ -44,19 +44,26 @@ uint32_t hex4(std::string_view digits) {
 
 char unescaped(char c) {
   switch (c) {
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    default: return c;
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    default:
+      return c;
   }
 }
 
 }  // namespace
 
 std::string_view to_string(JsonType type) {
-  constexpr std::array<std::string_view, 6> kNames{"null", "a boolean", "a number", "a string", "an array", "an object"};
+  constexpr std::array<std::string_view, 6> kNames{"null",     "a boolean", "a number",
+                                                   "a string", "an array",  "an object"};
   return kNames[static_cast<size_t>(type)];
 }
 
@@ -115,13 +122,27 @@ std::optional<JsonMember> JsonMembers::next() {
 JsonType JsonMembers::skip_value(int depth) {
   if (at_ >= text_.size()) bad("a value expected");
   switch (text_[at_]) {
-    case '"': skip_string(); return JsonType::string;
-    case '{': skip_nested('}', depth); return JsonType::object;
-    case '[': skip_nested(']', depth); return JsonType::array;
-    case 't': skip_word("true"); return JsonType::boolean;
-    case 'f': skip_word("false"); return JsonType::boolean;
-    case 'n': skip_word("null"); return JsonType::null;
-    default: skip_number(); return JsonType::number;
+    case '"':
+      skip_string();
+      return JsonType::string;
+    case '{':
+      skip_nested('}', depth);
+      return JsonType::object;
+    case '[':
+      skip_nested(']', depth);
+      return JsonType::array;
+    case 't':
+      skip_word("true");
+      return JsonType::boolean;
+    case 'f':
+      skip_word("false");
+      return JsonType::boolean;
+    case 'n':
+      skip_word("null");
+      return JsonType::null;
+    default:
+      skip_number();
+      return JsonType::number;
   }
 }
 

@@ -14,7 +14,7 @@ enum class JsonType { null, boolean, number, string, array, object };
 std::string_view to_string(JsonType type);  // with its article: "a number", "an array"
 
 struct JsonMember {
-  std::string key;        // decoded
+  std::string key;  // decoded
   JsonType type = JsonType::null;
   std::string_view text;  // the value as it stands: "\"x\"", "{ \"a\": 1 }"
 };
@@ -23,8 +23,8 @@ class JsonMembers {
  public:
   /// Throws Error{config} if the text does not begin with '{'.
   explicit JsonMembers(std::string_view text);
-  /// The next member in the text's order (a key may come twice); nothing after the last. Throws Error{config} "not JSON at byte
-  /// N: ...", also for what follows the object, and for nesting deeper than 64.
+  /// The next member in the text's order (a key may come twice); nothing after the last. Throws Error{config} "not JSON
+  /// at byte N: ...", also for what follows the object, and for nesting deeper than 64.
   std::optional<JsonMember> next();
 
  private:

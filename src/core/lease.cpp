@@ -30,11 +30,13 @@ std::string half(const Prefix& prefix) { return fmt::format("{}-{}", prefix.addr
 /// A node's address under `name`; unset for null and for the unspecified address.
 IpAddr parse_address(const JsonMember& member, std::string_view name, Family family) {
   if (member.type == JsonType::null) return {};
-  if (member.type != JsonType::string) fail(ErrorKind::config, "{} is {}, not an address", name, to_string(member.type));
+  if (member.type != JsonType::string)
+    fail(ErrorKind::config, "{} is {}, not an address", name, to_string(member.type));
   const std::string text = json_unquote(member.text);
   const auto ip = IpAddr::parse(text);
   if (!ip || ip->family() != family) {
-    fail(ErrorKind::config, "{} is \"{}\", not an {} address", name, printable(text), family == Family::v4 ? "IPv4" : "IPv6");
+    fail(ErrorKind::config, "{} is \"{}\", not an {} address", name, printable(text),
+         family == Family::v4 ? "IPv4" : "IPv6");
   }
   if (ip->is_unspecified()) return {};
   if (ip->is_loopback() || ip->is_multicast()) {
@@ -45,9 +47,12 @@ IpAddr parse_address(const JsonMember& member, std::string_view name, Family fam
 
 std::string parse_mode(const JsonMember& member) {
   if (member.type == JsonType::null) return {};
-  if (member.type != JsonType::string) fail(ErrorKind::config, "BackendType is {}, not a string", to_string(member.type));
+  if (member.type != JsonType::string)
+    fail(ErrorKind::config, "BackendType is {}, not a string", to_string(member.type));
   const std::string text = lower(json_unquote(member.text));
-  const auto fits = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.'; };
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+  };
   if (text.size() > kLongestMode || !std::all_of(text.begin(), text.end(), fits)) {
     fail(ErrorKind::config, "BackendType is \"{}\", not a mode's name", printable(text));
   }
@@ -102,7 +107,8 @@ Lease placeholder(const SubnetKey& key) {
 }
 
 std::string format_lease(const Lease& lease) {
-  std::string text = fmt::format(R"({{"PublicIP":"{}","PublicIPv6":)", lease.public_ip ? lease.public_ip.str() : "0.0.0.0");
+  std::string text =
+      fmt::format(R"({{"PublicIP":"{}","PublicIPv6":)", lease.public_ip ? lease.public_ip.str() : "0.0.0.0");
   text += lease.public_ip6 ? json_quote(lease.public_ip6.str()) : "null";
   text += R"(,"BackendType":)" + json_quote(lease.mode);
   if (!lease.data.v4.empty()) text += R"(,"BackendData":)" + lease.data.v4;

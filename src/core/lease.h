@@ -24,11 +24,11 @@ struct BackendData {
 };
 
 struct Lease {
-  Prefix subnet;    // not set on an IPv6-only node
-  Prefix subnet6;   // not set on an IPv4-only node
+  Prefix subnet;   // not set on an IPv6-only node
+  Prefix subnet6;  // not set on an IPv4-only node
   IpAddr public_ip;
   IpAddr public_ip6;
-  std::string mode;  // as announced, lower case
+  std::string mode;           // as announced, lower case
   bool mode_implied = false;  // the value has no BackendType (flannel's udp and alloc); `mode` is the config's
   BackendData data;
   LeaseId lease_id = 0;
@@ -48,16 +48,17 @@ struct SubnetKey {
 };
 std::optional<SubnetKey> parse_subnet_key(std::string_view key);
 
-/// What stands at a reserved subnet's key while its node has no lease: PublicIP 0.0.0.0, PublicIPv6 null, BackendType alloc, and
-/// no TTL. flanneld counts the key as taken and skips it as a peer, because its type is another than any that routes.
+/// What stands at a reserved subnet's key while its node has no lease: PublicIP 0.0.0.0, PublicIPv6 null, BackendType
+/// alloc, and no TTL. flanneld counts the key as taken and skips it as a peer, because its type is another than any
+/// that routes.
 Lease placeholder(const SubnetKey& key);
 
 /// The value's exact bytes, keys in flannel's order; knet always writes BackendType.
 std::string format_lease(const Lease& lease);
 /// Throws Error{config} naming what is wrong ("BackendType is a number"); the caller adds the key.
-/// `default_mode` is the config's type where that is udp, alloc, aws-vpc or gce, else "udp": used when BackendType is absent
-/// (implied_mode() in config.h). Keys match case-insensitively, the last of two counts, as in Go. 0.0.0.0 is read as no address:
-/// each subnet needs a node's address of its family, unless it is a placeholder().
+/// `default_mode` is the config's type where that is udp, alloc, aws-vpc or gce, else "udp": used when BackendType is
+/// absent (implied_mode() in config.h). Keys match case-insensitively, the last of two counts, as in Go. 0.0.0.0 is
+/// read as no address: each subnet needs a node's address of its family, unless it is a placeholder().
 Lease parse_lease(const SubnetKey& key, std::string_view value, std::string_view default_mode);
 
 /// For people: "10.244.1.0/24" or "10.244.1.0/24 fd00:1::/64".

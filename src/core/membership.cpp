@@ -61,7 +61,8 @@ void Membership::report(const std::string& name, std::string why, Change& change
 }
 
 void Membership::take(const StoreEvent& event, const Lease& own, Change& change) {
-  if (event.key.size() <= paths_.prefix.size() || !event.key.starts_with(paths_.prefix) || event.key[paths_.prefix.size()] != '/') {
+  if (event.key.size() <= paths_.prefix.size() || !event.key.starts_with(paths_.prefix) ||
+      event.key[paths_.prefix.size()] != '/') {
     return;  // another network's: a listing by "<prefix>" sees "<prefix>2/..." too
   }
   const std::string name = event.key.substr(paths_.prefix.size() + 1);
@@ -89,7 +90,8 @@ void Membership::take_config(const StoreEvent& event, Change& change) {
   }
 }
 
-std::optional<Lease> Membership::read_lease(const std::string& name, const SubnetKey& key, const StoreEvent& event, Change& change) {
+std::optional<Lease> Membership::read_lease(const std::string& name, const SubnetKey& key, const StoreEvent& event,
+                                            Change& change) {
   try {
     Lease lease = parse_lease(key, event.value, default_mode_);
     lease.lease_id = event.lease;
@@ -205,13 +207,16 @@ Membership::Change Membership::replace(std::vector<StoreEvent> all, Revision rev
   const auto problems = std::exchange(problems_, {});
   const int schema = std::exchange(schema_, kSchema);
   // The config first: it says what leases without a type are.
-  const auto config = std::find_if(all.begin(), all.end(), [&](const auto& event) { return event.key == paths_.config(); });
+  const auto config =
+      std::find_if(all.begin(), all.end(), [&](const auto& event) { return event.key == paths_.config(); });
   take_config(config == all.end() ? StoreEvent{} : *config, change);
   Change ignored;  // maps that are built anew: compared as wholes below
   leases.reserve(all.size());
   const std::string subnets = paths_.subnets();
   for (StoreEvent& event : all) {
-    const auto key = event.key.starts_with(subnets) ? parse_subnet_key(std::string_view(event.key).substr(subnets.size())) : std::nullopt;
+    const auto key = event.key.starts_with(subnets)
+                         ? parse_subnet_key(std::string_view(event.key).substr(subnets.size()))
+                         : std::nullopt;
     if (!key) {
       if (event.key != paths_.config()) take(event, {}, ignored);
       continue;
@@ -230,7 +235,7 @@ Membership::Change Membership::replace(std::vector<StoreEvent> all, Revision rev
 
   if (problems_.contains("knet/schema")) schema_ = schema;
   change.leases = change.leases || !std::equal(leases.begin(), leases.end(), leases_.begin(), leases_.end(),
-                                              [](const auto& a, const auto& b) { return a.same_content(b); });
+                                               [](const auto& a, const auto& b) { return a.same_content(b); });
   change.nodes = nodes != nodes_;
   change.reservations = reservations != reservations_;
   change.schema = schema != schema_;
@@ -264,7 +269,8 @@ std::vector<Prefix> Membership::taken(std::string_view node) const {
   }
   for (const Lease& lease : leases_) add_subnets(result, lease.subnet, lease.subnet6);
   for (const SubnetKey& key : blocked_) {
-    const bool ours = std::any_of(for_us.begin(), for_us.end(), [&](const auto& own) { return same_subnets(own, key); });
+    const bool ours =
+        std::any_of(for_us.begin(), for_us.end(), [&](const auto& own) { return same_subnets(own, key); });
     if (!ours) add_subnets(result, key.subnet, key.subnet6);
   }
   return result;

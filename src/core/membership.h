@@ -1,6 +1,6 @@
 // Membership: the peers' leases and nodes' records, kept from the store's snapshot and events. Pure state, no I/O.
-// Foreign or corrupt keys are remembered by name with the reason, shown once, and never stop the others. A placeholder of a
-// reservation (lease.h) is no peer, but taken.
+// Foreign or corrupt keys are remembered by name with the reason, shown once, and never stop the others. A placeholder
+// of a reservation (lease.h) is no peer, but taken.
 #pragma once
 
 #include <map>
@@ -17,10 +17,10 @@ namespace knet {
 
 struct StoreEvent {
   std::string key;
-  std::string value;   // empty when deleted
+  std::string value;  // empty when deleted
   bool deleted = false;
   LeaseId lease = 0;
-  Revision rev = 0;    // mod revision (of the delete too)
+  Revision rev = 0;  // mod revision (of the delete too)
 };
 
 class Membership {
@@ -33,7 +33,7 @@ class Membership {
     bool config = false;
     bool nodes = false;
     bool reservations = false;
-    bool own_lease = false;       // ours was changed, deleted or bound to another TTL lease by somebody
+    bool own_lease = false;  // ours was changed, deleted or bound to another TTL lease by somebody
     bool schema = false;
     std::vector<std::string> problems;  // new ones, for the log: "subnets/10.5.x: not a subnet key"
   };
@@ -49,7 +49,8 @@ class Membership {
   int schema() const { return schema_; }
   Revision rev() const { return rev_; }
   const std::map<std::string, std::string>& problems() const { return problems_; }  // key below the prefix -> why
-  /// All subnets that `node` can't be given: of leases, placeholders, corrupt values, and what is reserved for other nodes.
+  /// All subnets that `node` can't be given: of leases, placeholders, corrupt values, and what is reserved for other
+  /// nodes.
   std::vector<Prefix> taken(std::string_view node) const;
 
   /// Peers (without view.self's lease) and their names, put into the view; conflicts dropped.
@@ -62,7 +63,8 @@ class Membership {
   void take_node(const std::string& name, const StoreEvent& event, Change& change);
   void take_reservation(const std::string& name, const StoreEvent& event, Change& change);
   void take_schema(const std::string& name, const StoreEvent& event, Change& change);
-  std::optional<Lease> read_lease(const std::string& name, const SubnetKey& key, const StoreEvent& event, Change& change);
+  std::optional<Lease> read_lease(const std::string& name, const SubnetKey& key, const StoreEvent& event,
+                                  Change& change);
   void report(const std::string& name, std::string why, Change& change);
 
   StorePaths paths_;

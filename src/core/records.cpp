@@ -97,7 +97,8 @@ int parse_schema(std::string_view value) {
 void check_node_name(std::string_view name) {
   if (name.empty()) fail(ErrorKind::usage, "the node name is empty; give --node-name");
   if (name.size() > kLongestName) {
-    fail(ErrorKind::usage, "node name {} has {} bytes; at most {} are allowed", printable(name), name.size(), kLongestName);
+    fail(ErrorKind::usage, "node name {} has {} bytes; at most {} are allowed", printable(name), name.size(),
+         kLongestName);
   }
   std::string_view wrong;
   for (size_t from = 0; wrong.empty() && from <= name.size();) {

@@ -23,8 +23,10 @@ struct Span {
 
 std::optional<Pool> pool_of(const NetworkConfig& config, Family family) {
   if (!(family == Family::v4 ? config.subnet_min : config.subnet_min6)) return std::nullopt;
-  if (family == Family::v4 && config.enable_v4) return Pool{family, config.subnet_len, config.subnet_min, config.subnet_max};
-  if (family == Family::v6 && config.enable_v6) return Pool{family, config.subnet_len6, config.subnet_min6, config.subnet_max6};
+  if (family == Family::v4 && config.enable_v4)
+    return Pool{family, config.subnet_len, config.subnet_min, config.subnet_max};
+  if (family == Family::v6 && config.enable_v6)
+    return Pool{family, config.subnet_len6, config.subnet_min6, config.subnet_max6};
   return std::nullopt;
 }
 
@@ -82,7 +84,8 @@ uint64_t mix(uint64_t word) {
   return word ^ (word >> 31);
 }
 
-std::optional<Prefix> choose(const Pool& pool, std::span<const Prefix> taken, const Prefix& preferred, uint64_t random) {
+std::optional<Prefix> choose(const Pool& pool, std::span<const Prefix> taken, const Prefix& preferred,
+                             uint64_t random) {
   if (fits(pool, preferred) &&
       std::none_of(taken.begin(), taken.end(), [&](const Prefix& other) { return other.overlaps(preferred); })) {
     return preferred;
@@ -90,7 +93,8 @@ std::optional<Prefix> choose(const Pool& pool, std::span<const Prefix> taken, co
   const std::vector<Span> spans = taken_spans(pool, taken);
   const BlockNumber free = count_free(pool, spans);
   if (free == 0) return std::nullopt;
-  const BlockNumber wide = static_cast<BlockNumber>(mix(random ^ static_cast<uint64_t>(pool.family))) << 64 | mix(random);
+  const BlockNumber wide =
+      static_cast<BlockNumber>(mix(random ^ static_cast<uint64_t>(pool.family))) << 64 | mix(random);
   return free_block(pool, spans, wide % free);
 }
 

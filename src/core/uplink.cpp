@@ -23,11 +23,13 @@ struct Candidate {
   std::vector<const Address*> addresses;
 
   const Address* best(Family family) const {
-    const auto found = std::find_if(addresses.begin(), addresses.end(), [&](const Address* a) { return a->prefix.family() == family; });
+    const auto found = std::find_if(addresses.begin(), addresses.end(),
+                                    [&](const Address* a) { return a->prefix.family() == family; });
     return found == addresses.end() ? nullptr : *found;
   }
   const Address* find(const IpAddr& ip) const {
-    const auto found = std::find_if(addresses.begin(), addresses.end(), [&](const Address* a) { return a->prefix.addr() == ip; });
+    const auto found =
+        std::find_if(addresses.begin(), addresses.end(), [&](const Address* a) { return a->prefix.addr() == ip; });
     return found == addresses.end() ? nullptr : *found;
   }
 };
@@ -51,8 +53,10 @@ bool is_ours(const Link& link) {
 bool is_guest_bridge(const Link& link) {
   if (link.type != LinkType::bridge) return false;
   const std::string_view name = link.name.view();
-  constexpr std::array<std::string_view, 8> kBeginnings{"docker", "br-", "cni", "cbr", "podman", "virbr", "lxcbr", "lxdbr"};
-  return std::any_of(kBeginnings.begin(), kBeginnings.end(), [&](auto beginning) { return name.starts_with(beginning); });
+  constexpr std::array<std::string_view, 8> kBeginnings{"docker", "br-",   "cni",   "cbr",
+                                                        "podman", "virbr", "lxcbr", "lxdbr"};
+  return std::any_of(kBeginnings.begin(), kBeginnings.end(),
+                     [&](auto beginning) { return name.starts_with(beginning); });
 }
 
 /// Smaller is better: global before link-local; an IPv4 address alone in its prefix is most often a moving one (VRRP);
@@ -66,7 +70,8 @@ auto grade(const Address& address) {
 bool fits_peers(const IpAddr& ip, const UplinkSelector& selector) {
   if (ip.is_loopback() || ip.is_unspecified() || ip.is_multicast()) return false;
   if (ip.is_v4() || !ip.is_link_local() || selector.public_ip6 == ip) return true;
-  return std::any_of(selector.ifaces.begin(), selector.ifaces.end(), [&](const auto& word) { return IpAddr::parse(word) == ip; });
+  return std::any_of(selector.ifaces.begin(), selector.ifaces.end(),
+                     [&](const auto& word) { return IpAddr::parse(word) == ip; });
 }
 
 std::vector<Candidate> candidates_of(const NetState& observed, const UplinkSelector& selector) {
@@ -92,7 +97,11 @@ class Chooser {
  public:
   Chooser(const NetState& observed, const UplinkSelector& selector, const std::vector<Family>& wanted,
           const std::optional<ReachAnswer>& reach)
-      : observed_(observed), selector_(selector), wanted_(wanted), reach_(reach), candidates_(candidates_of(observed, selector)) {}
+      : observed_(observed),
+        selector_(selector),
+        wanted_(wanted),
+        reach_(reach),
+        candidates_(candidates_of(observed, selector)) {}
 
   UplinkChoice choose() {
     if (!selector_.ifaces.empty()) try_ifaces();
@@ -121,14 +130,16 @@ class Chooser {
     return !selector_.ifaces.empty() || !selector_.iface_regexes.empty() || selector_.can_reach.has_value();
   }
   const Candidate* find(const DevName& dev) const {
-    const auto found = std::find_if(candidates_.begin(), candidates_.end(), [&](const auto& c) { return c.link->name == dev; });
+    const auto found =
+        std::find_if(candidates_.begin(), candidates_.end(), [&](const auto& c) { return c.link->name == dev; });
     return found == candidates_.end() ? nullptr : &*found;
   }
   void say_tie(std::string text) { tie_ += (tie_.empty() ? "" : "; ") + text; }
   void take(Family family, const Candidate& candidate, const Address& address, std::string why) {
     pick(family) = {&candidate, &address, std::move(why)};
   }
-  /// The link's best address. The kernel's order is lost in a sorted state, so equals are told apart by value; that is said.
+  /// The link's best address. The kernel's order is lost in a sorted state, so equals are told apart by value; that is
+  /// said.
   void take_best(Family family, const Candidate& candidate, std::string why) {
     const Address& best = *candidate.best(family);
     for (const Address* other : candidate.addresses) {
@@ -174,13 +185,15 @@ class Chooser {
 
   static std::regex compile(const std::string& text) {
     if (text.size() > kLongestRegex) {
-      fail(ErrorKind::usage, "--iface-regex {} has {} bytes; at most {} are allowed", printable(text), text.size(), kLongestRegex);
+      fail(ErrorKind::usage, "--iface-regex {} has {} bytes; at most {} are allowed", printable(text), text.size(),
+           kLongestRegex);
     }
     try {
       // libstdc++'s polynomial matcher: a hostile pattern must not take for ever. It has no back-references.
       return std::regex(text, std::regex::ECMAScript | std::regex_constants::__polynomial);
     } catch (const std::regex_error& error) {
-      fail(ErrorKind::usage, "--iface-regex '{}' is not a regular expression that can be used: {}", printable(text), error.what());
+      fail(ErrorKind::usage, "--iface-regex '{}' is not a regular expression that can be used: {}", printable(text),
+           error.what());
     }
   }
 
@@ -203,14 +216,16 @@ class Chooser {
         if (!pick(family)) {
           take(family, candidate, *address, why);
         } else {
-          say_tie(fmt::format("{} fits {} {} too: the lowest index is taken", why, candidate.link->name.view(), address->prefix.addr().str()));
+          say_tie(fmt::format("{} fits {} {} too: the lowest index is taken", why, candidate.link->name.view(),
+                              address->prefix.addr().str()));
           return;
         }
       }
     };
     choose_by([&](const Candidate& candidate) -> const Address* {
       for (const Address* address : candidate.addresses) {
-        if (address->prefix.family() == family && std::regex_search(address->prefix.addr().str(), regex)) return address;
+        if (address->prefix.family() == family && std::regex_search(address->prefix.addr().str(), regex))
+          return address;
       }
       return nullptr;
     });
@@ -261,7 +276,8 @@ class Chooser {
         continue;
       }
       const Candidate* candidate = find(route.dev);
-      if (candidate != nullptr && candidate->best(family) != nullptr) result.push_back({&route, candidate, route.metric});
+      if (candidate != nullptr && candidate->best(family) != nullptr)
+        result.push_back({&route, candidate, route.metric});
     }
     std::sort(result.begin(), result.end(), [](const auto& a, const auto& b) {
       return std::tuple{a.metric, a.candidate->link->index} < std::tuple{b.metric, b.candidate->link->index};
@@ -283,7 +299,8 @@ class Chooser {
       for (const auto& other : routes) {
         if (other.metric != first.metric || other.candidate == first.candidate) continue;
         say_tie(fmt::format("{} and {} have {} default routes of the same metric {}: the lower index is taken",
-                            first.candidate->link->name.view(), other.candidate->link->name.view(), family_name(family), first.metric));
+                            first.candidate->link->name.view(), other.candidate->link->name.view(), family_name(family),
+                            first.metric));
         break;
       }
     }
@@ -301,7 +318,9 @@ class Chooser {
   void try_only_link() {
     for (Family family : wanted_) {
       if (pick(family)) continue;
-      const auto has = [&](const Candidate& candidate) { return candidate.best(family) != nullptr && !is_guest_bridge(*candidate.link); };
+      const auto has = [&](const Candidate& candidate) {
+        return candidate.best(family) != nullptr && !is_guest_bridge(*candidate.link);
+      };
       if (std::count_if(candidates_.begin(), candidates_.end(), has) != 1) continue;
       const auto only = std::find_if(candidates_.begin(), candidates_.end(), has);
       take_best(family, *only, "the only link with an address");
@@ -336,12 +355,14 @@ class Chooser {
     for (const auto& word : selector_.iface_regexes) words.push_back("--iface-regex '" + printable(word) + "'");
     if (selector_.can_reach) words.push_back("--iface-can-reach " + selector_.can_reach->str());
     std::string why;
-    if (words.size() == 1 && selector_.can_reach) why = reach_ ? fmt::format(" (the route goes over {})", reach_->dev.view()) : " (no route)";
-    fail(ErrorKind::config, "{}{}: no usable {} address fits; {}", join(words, ", "), why, missing(), candidates_text());
+    if (words.size() == 1 && selector_.can_reach)
+      why = reach_ ? fmt::format(" (the route goes over {})", reach_->dev.view()) : " (no route)";
+    fail(ErrorKind::config, "{}{}: no usable {} address fits; {}", join(words, ", "), why, missing(),
+         candidates_text());
   }
   [[noreturn]] void fail_automatic() {
-    fail(ErrorKind::config, "no default route to tell which {} address other nodes reach this one by; {}; give --iface", missing(),
-         candidates_text());
+    fail(ErrorKind::config, "no default route to tell which {} address other nodes reach this one by; {}; give --iface",
+         missing(), candidates_text());
   }
 
   UplinkChoice answer() {

@@ -23,7 +23,8 @@ void try_parse(Parse&& parse) {
   try {
     parse();
   } catch (const Error& error) {
-    hold(error.kind == ErrorKind::config && !error.text.empty() && error.text.size() < 1000 && error.text.find('\n') == std::string::npos);
+    hold(error.kind == ErrorKind::config && !error.text.empty() && error.text.size() < 1000 &&
+         error.text.find('\n') == std::string::npos);
   }
 }
 

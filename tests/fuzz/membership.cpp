@@ -1,5 +1,5 @@
-// Store events, one a line: key, tab, value ("-key" is a delete, "!" lists anew all that stands). Followed event by event and
-// listed at once, a membership must come out the same.
+// Store events, one a line: key, tab, value ("-key" is a delete, "!" lists anew all that stands). Followed event by
+// event and listed at once, a membership must come out the same.
 #include "core/membership.h"
 
 #include <algorithm>

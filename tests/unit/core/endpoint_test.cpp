@@ -25,9 +25,10 @@ TEST_CASE("an endpoint is written and read again") {
   endpoint.addresses = {*IpAddr::parse("10.244.1.2"), *IpAddr::parse("fd00:1::2")};
   endpoint.labels = {{"app", "web"}};
   const std::string text = format_endpoint(endpoint);
-  CHECK(text ==
-        R"({"schema":1,"id":"22d1a092a5f","network":"cbr0","container":"0123","ifname":"eth0","netns":"/run/netns/x","pod":"default/web",)"
-        R"("host_dev":"knet22d1a092a5f","mac":"02:00:00:00:00:07","addresses":["10.244.1.2","fd00:1::2"],"labels":{"app":"web"}})");
+  CHECK(
+      text ==
+      R"({"schema":1,"id":"22d1a092a5f","network":"cbr0","container":"0123","ifname":"eth0","netns":"/run/netns/x","pod":"default/web",)"
+      R"("host_dev":"knet22d1a092a5f","mac":"02:00:00:00:00:07","addresses":["10.244.1.2","fd00:1::2"],"labels":{"app":"web"}})");
   CHECK(parse_endpoint(text) == endpoint);
   endpoint.pod.clear();
   endpoint.labels.clear();
@@ -45,11 +46,16 @@ TEST_CASE("what is wrong in an endpoint is named; a newer one is read") {
   CHECK(error(R"({"id":"22d1a092a5f"})") == "endpoint has no schema");
   CHECK(error(R"({"schema":1,"id":"../../etc/x","container":"c","ifname":"e","mac":"02:00:00:00:00:07"})") ==
         "endpoint: id is \"../../etc/x\", not 11 hex digits");
-  CHECK(error(R"({"schema":1,"id":"22d1a092a5f","container":"c","ifname":"e","host_dev":"eth0","mac":"02:00:00:00:00:07"})") ==
-        "endpoint: host_dev is \"eth0\", not knet22d1a092a5f");
-  CHECK(error(R"({"schema":1,"id":"22d1a092a5f","container":"c","ifname":"e","mac":"x"})") == "endpoint: mac is \"x\", not a MAC");
-  CHECK(error(R"({"schema":1,"id":"22d1a092a5f","container":"c","ifname":"e","mac":"02:00:00:00:00:07","addresses":["10.0.0.1/32"]})") ==
-        "endpoint: addresses is \"10.0.0.1/32\", not an address");
+  CHECK(
+      error(
+          R"({"schema":1,"id":"22d1a092a5f","container":"c","ifname":"e","host_dev":"eth0","mac":"02:00:00:00:00:07"})") ==
+      "endpoint: host_dev is \"eth0\", not knet22d1a092a5f");
+  CHECK(error(R"({"schema":1,"id":"22d1a092a5f","container":"c","ifname":"e","mac":"x"})") ==
+        "endpoint: mac is \"x\", not a MAC");
+  CHECK(
+      error(
+          R"({"schema":1,"id":"22d1a092a5f","container":"c","ifname":"e","mac":"02:00:00:00:00:07","addresses":["10.0.0.1/32"]})") ==
+      "endpoint: addresses is \"10.0.0.1/32\", not an address");
   const Endpoint newer = parse_endpoint(
       R"({"schema":2,"id":"22d1a092a5f","container":"c","ifname":"e","mac":"02:00:00:00:00:07","addresses":["10.0.0.1",{}],"netns":7})");
   CHECK(newer.host_dev.view() == "knet22d1a092a5f");

@@ -19,7 +19,9 @@ StoreEvent put(std::string key, std::string value, Revision rev, LeaseId lease =
 }
 StoreEvent del(std::string key, Revision rev) { return {kPrefix + std::move(key), "", true, 0, rev}; }
 
-std::string host_gw(std::string_view ip) { return fmt::format(R"({{"PublicIP":"{}","PublicIPv6":null,"BackendType":"host-gw"}})", ip); }
+std::string host_gw(std::string_view ip) {
+  return fmt::format(R"({{"PublicIP":"{}","PublicIPv6":null,"BackendType":"host-gw"}})", ip);
+}
 std::string node(std::string_view name, std::string_view subnet, int seen = 0) {
   return fmt::format(R"({{"schema":1,"name":"{}","subnets":["{}"],"seen_rev":{}}})", name, subnet, seen);
 }
@@ -27,11 +29,14 @@ std::string node(std::string_view name, std::string_view subnet, int seen = 0) {
 struct Fixture {
   Membership members{StorePaths{}, test::modes()};
   Lease own;
-  Membership::Change replace(std::vector<StoreEvent> all, Revision rev) { return members.replace(std::move(all), rev, own); }
+  Membership::Change replace(std::vector<StoreEvent> all, Revision rev) {
+    return members.replace(std::move(all), rev, own);
+  }
   Membership::Change apply(const StoreEvent& event) { return members.apply(event, own); }
   std::string subnets() const {
     std::string text;
-    for (const Lease& lease : members.leases()) text += (text.empty() ? "" : " ") + subnets_text(lease) + "=" + lease.public_ip.str();
+    for (const Lease& lease : members.leases())
+      text += (text.empty() ? "" : " ") + subnets_text(lease) + "=" + lease.public_ip.str();
     return text;
   }
   void be(std::string_view key, std::string_view value, Revision rev, LeaseId lease) {
@@ -44,12 +49,15 @@ struct Fixture {
 }  // namespace
 
 TEST_CASE_METHOD(Fixture, "a listing becomes leases sorted by subnet, config, nodes and reservations") {
-  const auto change = replace({put("config", R"({"Network":"10.5.0.0/16","Backend":{"Type":"alloc"}})", 1),
-                               put("subnets/10.5.10.0-24", host_gw("1.1.1.10"), 2), put("subnets/10.5.9.0-24", R"({"PublicIP":"1.1.1.9"})", 3),
-                               put("subnets/10.5.9.0-24&fd00:9::-64", R"({"PublicIP":"1.1.1.8","PublicIPv6":"fd00::8","BackendType":"host-gw"})", 3),
-                               put("knet/nodes/n9", node("n9", "10.5.9.0/24"), 4), put("knet/reservations/10.5.20.0-24", R"({"schema":1,"node":"n20"})", 5),
-                               put("knet/schema", "1", 5), put("knet/policies/a/b", "anything", 5)},
-                              6);
+  const auto change = replace(
+      {put("config", R"({"Network":"10.5.0.0/16","Backend":{"Type":"alloc"}})", 1),
+       put("subnets/10.5.10.0-24", host_gw("1.1.1.10"), 2), put("subnets/10.5.9.0-24", R"({"PublicIP":"1.1.1.9"})", 3),
+       put("subnets/10.5.9.0-24&fd00:9::-64",
+           R"({"PublicIP":"1.1.1.8","PublicIPv6":"fd00::8","BackendType":"host-gw"})", 3),
+       put("knet/nodes/n9", node("n9", "10.5.9.0/24"), 4),
+       put("knet/reservations/10.5.20.0-24", R"({"schema":1,"node":"n20"})", 5), put("knet/schema", "1", 5),
+       put("knet/policies/a/b", "anything", 5)},
+      6);
   CHECK(change.leases);
   CHECK(change.config);
   CHECK(change.nodes);
@@ -65,11 +73,14 @@ TEST_CASE_METHOD(Fixture, "a listing becomes leases sorted by subnet, config, no
   CHECK(members.reservations().at("10.5.20.0-24").node == "n20");
 
   SECTION("the same listing again is no change") {
-    const auto again = replace({put("config", members.config_json(), 1), put("subnets/10.5.10.0-24", host_gw("1.1.1.10"), 8),
-                                put("subnets/10.5.9.0-24", R"({"PublicIP":"1.1.1.9"})", 3),
-                                put("subnets/10.5.9.0-24&fd00:9::-64", R"({"PublicIP":"1.1.1.8","PublicIPv6":"fd00::8","BackendType":"host-gw"})", 3),
-                                put("knet/nodes/n9", node("n9", "10.5.9.0/24"), 4), put("knet/reservations/10.5.20.0-24", R"({"schema":1,"node":"n20"})", 5)},
-                               9);
+    const auto again =
+        replace({put("config", members.config_json(), 1), put("subnets/10.5.10.0-24", host_gw("1.1.1.10"), 8),
+                 put("subnets/10.5.9.0-24", R"({"PublicIP":"1.1.1.9"})", 3),
+                 put("subnets/10.5.9.0-24&fd00:9::-64",
+                     R"({"PublicIP":"1.1.1.8","PublicIPv6":"fd00::8","BackendType":"host-gw"})", 3),
+                 put("knet/nodes/n9", node("n9", "10.5.9.0/24"), 4),
+                 put("knet/reservations/10.5.20.0-24", R"({"schema":1,"node":"n20"})", 5)},
+                9);
     CHECK_FALSE(again.leases);
     CHECK_FALSE(again.config);
     CHECK_FALSE(again.nodes);
@@ -77,7 +88,8 @@ TEST_CASE_METHOD(Fixture, "a listing becomes leases sorted by subnet, config, no
     CHECK(members.leases()[2].rev == 8);
   }
   SECTION("a fresh listing notices changed values and what is gone") {
-    const auto fresh = replace({put("config", members.config_json(), 1), put("subnets/10.5.10.0-24", host_gw("1.1.1.77"), 9)}, 9);
+    const auto fresh =
+        replace({put("config", members.config_json(), 1), put("subnets/10.5.10.0-24", host_gw("1.1.1.77"), 9)}, 9);
     CHECK(fresh.leases);
     CHECK(fresh.nodes);
     CHECK(fresh.reservations);
@@ -122,27 +134,30 @@ TEST_CASE_METHOD(Fixture, "events: added, changed, renewed, gone") {
 }
 
 TEST_CASE_METHOD(Fixture, "foreign and corrupt keys are told once and never stop the others") {
-  const std::vector<StoreEvent> all{put("subnets/10.5.1.0-24", "{", 1),
-                                    put("subnets/10.5.2.0-24", host_gw("1.1.1.2"), 1),
-                                    put("subnets/10.5.3.0-24", R"({"PublicIP":"1.1.1.3","BackendType":"vxlan","BackendData":{}})", 1),
-                                    put("subnets/10.5.x", "?", 1),
-                                    put("subnets/\x01", "?", 1),
-                                    put("knet/nodes/n1", node("n2", "10.5.1.0/24"), 1),
-                                    put("knet/reservations/x", "?", 1),
-                                    put("notes", "mine", 1),
-                                    put("config", "?", 1)};
+  const std::vector<StoreEvent> all{
+      put("subnets/10.5.1.0-24", "{", 1),
+      put("subnets/10.5.2.0-24", host_gw("1.1.1.2"), 1),
+      put("subnets/10.5.3.0-24", R"({"PublicIP":"1.1.1.3","BackendType":"vxlan","BackendData":{}})", 1),
+      put("subnets/10.5.x", "?", 1),
+      put("subnets/\x01", "?", 1),
+      put("knet/nodes/n1", node("n2", "10.5.1.0/24"), 1),
+      put("knet/reservations/x", "?", 1),
+      put("notes", "mine", 1),
+      put("config", "?", 1)};
   const auto change = replace(all, 2);
   CHECK(subnets() == "10.5.2.0/24=1.1.1.2");
-  CHECK(change.problems == Lines{"knet/nodes/n1: node record: name is \"n2\", the key says otherwise", "knet/reservations/x: not a subnet key; ignored",
-                                 "notes: neither flannel's key nor knet's; ignored", "subnets/\\x01: not a subnet key; ignored",
-                                 "subnets/10.5.1.0-24: not JSON at byte 2: it ends too early", "subnets/10.5.3.0-24: BackendData has no VtepMAC",
-                                 "subnets/10.5.x: not a subnet key; ignored"});
+  CHECK(change.problems ==
+        Lines{"knet/nodes/n1: node record: name is \"n2\", the key says otherwise",
+              "knet/reservations/x: not a subnet key; ignored", "notes: neither flannel's key nor knet's; ignored",
+              "subnets/\\x01: not a subnet key; ignored", "subnets/10.5.1.0-24: not JSON at byte 2: it ends too early",
+              "subnets/10.5.3.0-24: BackendData has no VtepMAC", "subnets/10.5.x: not a subnet key; ignored"});
   CHECK(members.problems().size() == 7);
   CHECK(replace(all, 3).problems.empty());
   CHECK(apply(put("subnets/10.5.1.0-24", "{", 4)).problems.empty());
   CHECK(apply(put("subnets/10.5.1.0-24", "[]", 5)).problems.size() == 1);
   // Even a corrupt value's subnet is not given out.
-  CHECK(members.taken("n7") == std::vector<Prefix>{*Prefix::parse("10.5.2.0/24"), *Prefix::parse("10.5.1.0/24"), *Prefix::parse("10.5.3.0/24")});
+  CHECK(members.taken("n7") == std::vector<Prefix>{*Prefix::parse("10.5.2.0/24"), *Prefix::parse("10.5.1.0/24"),
+                                                   *Prefix::parse("10.5.3.0/24")});
   CHECK(apply(put("subnets/10.5.1.0-24", host_gw("1.1.1.1"), 6)).leases);
   CHECK(apply(del("subnets/10.5.x", 7)).problems.empty());
   CHECK(members.problems().size() == 5);
@@ -199,7 +214,8 @@ TEST_CASE_METHOD(Fixture, "the view gets the peers and their names, without us")
   be("10.5.1.0-24", host_gw("1.1.1.1"), 1, 7);
   replace({put("subnets/10.5.1.0-24", host_gw("1.1.1.1"), 1), put("subnets/10.5.2.0-24", host_gw("1.1.1.2"), 2),
            put("subnets/10.5.3.0-24", host_gw("1.1.1.3"), 3),
-           put("subnets/0.0.0.0-0&fd00:4::-64", R"({"PublicIP":"0.0.0.0","PublicIPv6":"fd00::4","BackendType":"host-gw"})", 3),
+           put("subnets/0.0.0.0-0&fd00:4::-64",
+               R"({"PublicIP":"0.0.0.0","PublicIPv6":"fd00::4","BackendType":"host-gw"})", 3),
            put("knet/nodes/n1", node("n1", "10.5.1.0/24"), 4), put("knet/nodes/n3", node("n3", "10.5.3.0/24"), 4)},
           9);
   ClusterView view;
@@ -224,14 +240,16 @@ TEST_CASE_METHOD(Fixture, "the view gets the peers and their names, without us")
 TEST_CASE_METHOD(Fixture, "5,000 peers are listed and followed in a moment") {
   std::vector<StoreEvent> all;
   for (int i = 0; i < 5000; ++i) {
-    all.push_back(put(fmt::format("subnets/10.{}.{}.0-24", i / 256, i % 256), host_gw(fmt::format("192.168.{}.{}", i / 250, i % 250 + 1)), i + 1));
+    all.push_back(put(fmt::format("subnets/10.{}.{}.0-24", i / 256, i % 256),
+                      host_gw(fmt::format("192.168.{}.{}", i / 250, i % 250 + 1)), i + 1));
   }
   const auto start = std::chrono::steady_clock::now();
   CHECK(replace(all, 5000).leases);
   for (int i = 0; i < 500; ++i) apply(del(fmt::format("subnets/10.{}.{}.0-24", i / 256, i % 256), 5001 + i));
   ClusterView view;
   members.fill(view);
-  const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  const auto spent =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   CHECK(view.leases.size() == 4500);
   INFO("ms: " << spent);
 #ifndef KNET_SANITIZED

@@ -20,9 +20,10 @@ TEST_CASE("a node record is written and read again") {
   node.version = "1.0.0";
   node.seen_rev = 812;
   const std::string text = format_node(node);
-  CHECK(text ==
-        R"({"schema":1,"name":"n1","machine_id":"0123abcd","subnets":["10.244.1.0/24","fd00:1::/64"],"public_ip":"192.168.77.1",)"
-        R"("public_ip6":"fd00:99::1","asn":4200000000,"reflector":"1.0.0.1","labels":{"rack":"a \"b\"","zone":"z"},"version":"1.0.0","seen_rev":812})");
+  CHECK(
+      text ==
+      R"({"schema":1,"name":"n1","machine_id":"0123abcd","subnets":["10.244.1.0/24","fd00:1::/64"],"public_ip":"192.168.77.1",)"
+      R"("public_ip6":"fd00:99::1","asn":4200000000,"reflector":"1.0.0.1","labels":{"rack":"a \"b\"","zone":"z"},"version":"1.0.0","seen_rev":812})");
   CHECK(parse_node(text) == node);
 
   NodeRecord bare;
@@ -53,7 +54,8 @@ TEST_CASE("what is wrong in a record is named; a newer schema is read as far as 
   CHECK(error(R"({"schema":1})") == "node record: name is missing");
   CHECK(error(R"({"schema":1,"name":3})") == "node record: name is 3, not a text");
   CHECK(error(R"({"schema":1,"name":"a","subnets":"x"})") == "node record: subnets is \"x\", not a list of subnets");
-  CHECK(error(R"({"schema":1,"name":"a","subnets":["10.0.0.0"]})") == "node record: subnets is \"10.0.0.0\", not a subnet");
+  CHECK(error(R"({"schema":1,"name":"a","subnets":["10.0.0.0"]})") ==
+        "node record: subnets is \"10.0.0.0\", not a subnet");
   CHECK(error(R"({"schema":1,"name":"a","public_ip":"x"})") == "node record: public_ip is \"x\", not an address");
   CHECK(error(R"({"schema":1,"name":"a","asn":-1})") == "node record: asn is -1; give 0 to 4294967295");
   CHECK(error(R"({"schema":1,"name":"a","labels":{"x":1}})") == "node record: labels is 1, not a text");
@@ -86,7 +88,8 @@ TEST_CASE("node names") {
     return text;
   };
   CHECK(error("") == "the node name is empty; give --node-name");
-  CHECK(error("Node_1") == "node name Node_1 has a part that does not begin and end with a letter or digit; give node-1");
+  CHECK(error("Node_1") ==
+        "node name Node_1 has a part that does not begin and end with a letter or digit; give node-1");
   CHECK(error("n/1") == "node name n/1 has a character other than a-z, 0-9, '-' and '.'");
   CHECK(error("a..b") == "node name a..b has an empty part between dots");
   CHECK(error("a.") == "node name a. has an empty part between dots");

@@ -16,7 +16,9 @@ Prefix prefix(std::string_view text) { return *Prefix::parse(text); }
 
 NetworkConfig config(std::string_view json) { return parse_network_config(json, test::modes()); }
 
-NetworkConfig small() { return config(R"({"Network":"10.5.0.0/20","SubnetLen":24,"Backend":{"Type":"vxlan"}})"); }  // 15 subnets
+NetworkConfig small() {
+  return config(R"({"Network":"10.5.0.0/20","SubnetLen":24,"Backend":{"Type":"vxlan"}})");
+}  // 15 subnets
 
 }  // namespace
 
@@ -43,8 +45,9 @@ TEST_CASE("the last free subnet is found whatever the random number") {
 
 TEST_CASE("a choice never overlaps what is taken, at any length, and every free subnet can come") {
   const NetworkConfig net = small();
-  const std::vector<Prefix> taken{prefix("10.5.2.64/26"), prefix("10.5.2.128/25"), prefix("10.5.4.0/22"), prefix("10.5.12.0/22"),
-                                  prefix("10.5.14.0/24"), prefix("10.9.0.0/16"),   prefix("fd00::/64"),   prefix("10.5.1.7/32")};
+  const std::vector<Prefix> taken{prefix("10.5.2.64/26"), prefix("10.5.2.128/25"), prefix("10.5.4.0/22"),
+                                  prefix("10.5.12.0/22"), prefix("10.5.14.0/24"),  prefix("10.9.0.0/16"),
+                                  prefix("fd00::/64"),    prefix("10.5.1.7/32")};
   CHECK(free_subnets(net, taken, Family::v4) == 15 - 1 - 1 - 4 - 4);
   std::set<std::string> seen;
   for (uint64_t random = 0; random < 500; ++random) {
@@ -60,7 +63,9 @@ TEST_CASE("a choice never overlaps what is taken, at any length, and every free 
 TEST_CASE("the preferred subnet is kept if it fits and is free") {
   const NetworkConfig net = small();
   const std::vector<Prefix> taken{prefix("10.5.3.0/24")};
-  const auto chosen = [&](std::string_view wanted) { return choose_subnet(net, taken, {prefix(wanted), {}}, 3)->subnet.str(); };
+  const auto chosen = [&](std::string_view wanted) {
+    return choose_subnet(net, taken, {prefix(wanted), {}}, 3)->subnet.str();
+  };
   CHECK(chosen("10.5.9.0/24") == "10.5.9.0/24");
   CHECK(chosen("10.5.3.0/24") != "10.5.3.0/24");
   CHECK(chosen("10.5.0.0/24") != "10.5.0.0/24");  // below SubnetMin
@@ -109,14 +114,16 @@ TEST_CASE("dual stack: each family by itself; one exhausted pool is none") {
 }
 
 TEST_CASE("a pool of 65,536 with 30,000 taken takes milliseconds") {
-  const NetworkConfig net = config(R"({"Network":"10.0.0.0/8","SubnetLen":24,"SubnetMin":"10.0.0.0","Backend":{"Type":"vxlan"}})");
+  const NetworkConfig net =
+      config(R"({"Network":"10.0.0.0/8","SubnetLen":24,"SubnetMin":"10.0.0.0","Backend":{"Type":"vxlan"}})");
   std::vector<Prefix> taken;
   for (uint32_t i = 0; i < 30000; ++i) taken.push_back(Prefix{IpAddr::v4(0x0a000000u + (i * 2 << 8)), 24});
   std::shuffle(taken.begin(), taken.end(), std::mt19937{7});
   const auto start = std::chrono::steady_clock::now();
   CHECK(free_subnets(net, taken, Family::v4) == 35536);
   const auto choice = choose_subnet(net, taken, {}, 123456789);
-  const auto spent = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  const auto spent =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   REQUIRE(choice);
   CHECK(std::find(taken.begin(), taken.end(), choice->subnet) == taken.end());
   INFO("ms: " << spent);

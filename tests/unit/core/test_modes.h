@@ -11,7 +11,8 @@ namespace knet::test {
 
 class OptionsMode : public Mode {
  public:
-  OptionsMode(std::string_view name, std::span<const OptionSpec> options, bool v6) : name_(name), options_(options), v6_(v6) {}
+  OptionsMode(std::string_view name, std::span<const OptionSpec> options, bool v6)
+      : name_(name), options_(options), v6_(v6) {}
   std::string_view name() const override { return name_; }
   std::string_view summary() const override { return "for tests"; }
   std::string_view description() const override { return "for tests"; }
@@ -44,7 +45,8 @@ inline const ModeRegistry& modes() {
       {"Port", OptionType::integer, "8472", 1, 65535, "", false},
       {"VNI", OptionType::integer, "1", 1, 16777215, "", false},
   };
-  static const OptionsMode alloc("alloc", {}, true), host_gw("host-gw", {}, true), udp("udp", {}, false), vxlan("vxlan", kVxlan, true);
+  static const OptionsMode alloc("alloc", {}, true), host_gw("host-gw", {}, true), udp("udp", {}, false),
+      vxlan("vxlan", kVxlan, true);
   static const Mode* const kAll[]{&alloc, &host_gw, &udp, &vxlan};
   static const ModeRegistry registry(kAll);
   return registry;

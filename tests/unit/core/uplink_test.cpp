@@ -15,7 +15,8 @@ struct Host {
   NetState net;
   int next_index = 1;
 
-  Link& link(std::string_view name, std::initializer_list<std::string_view> addresses, LinkType type = LinkType::other) {
+  Link& link(std::string_view name, std::initializer_list<std::string_view> addresses,
+             LinkType type = LinkType::other) {
     Link link;
     link.name = DevName(name);
     link.type = type;
@@ -44,12 +45,14 @@ struct Host {
     net.routes.push_back(route);
     return net.routes.back();
   }
-  UplinkChoice choose(const UplinkSelector& selector = {}, bool v4 = true, bool v6 = false, std::optional<ReachAnswer> reach = {}) {
+  UplinkChoice choose(const UplinkSelector& selector = {}, bool v4 = true, bool v6 = false,
+                      std::optional<ReachAnswer> reach = {}) {
     NetState sorted = net;
     sort_by_key(sorted);
     return choose_uplink(sorted, selector, v4, v6, reach);
   }
-  std::string error(const UplinkSelector& selector = {}, bool v4 = true, bool v6 = false, ErrorKind want = ErrorKind::config) {
+  std::string error(const UplinkSelector& selector = {}, bool v4 = true, bool v6 = false,
+                    ErrorKind want = ErrorKind::config) {
     ErrorKind kind{};
     const std::string text = error_of([&] { choose(selector, v4, v6); }, &kind);
     if (text != "no error") CHECK(kind == want);
@@ -167,7 +170,8 @@ TEST_CASE("IPv6 only; link-local only if it is named") {
   CHECK(host.choose({}, false, true).why == "the only link with an address");
   host.address("fd00:9::5/64").usable = false;
   CHECK(host.error({}, false, true) ==
-        "no default route to tell which IPv6 address other nodes reach this one by; no link that is up has one; give --iface");
+        "no default route to tell which IPv6 address other nodes reach this one by; no link that is up has one; give "
+        "--iface");
   CHECK(host.choose(ifaces({"fe80::1"}), false, true).public_ip6.str() == "fe80::1");
 }
 
@@ -176,14 +180,17 @@ TEST_CASE("without a default route: the only link with an address, else a list")
   host.link("lo", {"127.0.0.1/8"}, LinkType::loopback);
   host.link("docker0", {"172.17.0.1/16"}, LinkType::bridge);
   CHECK(host.error() ==
-        "no default route to tell which IPv4 address other nodes reach this one by; there are: docker0 172.17.0.1; give --iface");
+        "no default route to tell which IPv4 address other nodes reach this one by; there are: docker0 172.17.0.1; "
+        "give --iface");
   host.link("eth0", {"10.0.0.1/24"}, LinkType::veth);
   CHECK(host.choose().uplink.dev.view() == "eth0");
   CHECK(host.choose().why == "the only link with an address");
   CHECK(host.choose().passed_over == Lines{"docker0 172.17.0.1"});
   host.link("eth1", {"10.1.0.1/24"});
-  CHECK(host.error() == "no default route to tell which IPv4 address other nodes reach this one by; there are: docker0 172.17.0.1, eth0 "
-                        "10.0.0.1, eth1 10.1.0.1; give --iface");
+  CHECK(
+      host.error() ==
+      "no default route to tell which IPv4 address other nodes reach this one by; there are: docker0 172.17.0.1, eth0 "
+      "10.0.0.1, eth1 10.1.0.1; give --iface");
 }
 
 TEST_CASE("a docker bridge with the default route, or named, is taken") {
@@ -202,7 +209,8 @@ TEST_CASE("--iface: names and addresses, first that matches") {
   const UplinkChoice dual = host.choose(ifaces({"10.9.0.5"}), true, true);
   CHECK(dual.public_ip6.str() == "fd00:9::5");
   CHECK(dual.uplink6.dev.view() == "eth1");
-  CHECK(host.error(ifaces({"eth9"})) == "--iface eth9: no usable IPv4 address fits; there are: eth0 192.168.77.1, eth1 10.9.0.5, docker0 172.17.0.1");
+  CHECK(host.error(ifaces({"eth9"})) ==
+        "--iface eth9: no usable IPv4 address fits; there are: eth0 192.168.77.1, eth1 10.9.0.5, docker0 172.17.0.1");
   CHECK(host.error(ifaces({"lo"})).find("--iface lo: no usable IPv4 address fits") == 0);
   CHECK(host.error(ifaces({"knet.1", "knet0123456789a"})).find("no usable IPv4 address fits") != std::string::npos);
   CHECK(host.error(ifaces({"docker0"}), true, true).find("no usable IPv6 address fits") != std::string::npos);
@@ -225,7 +233,8 @@ TEST_CASE("--iface-regex: addresses of every link first, then names; ties said")
   CHECK(tie.uplink.dev.view() == "eth0");
   CHECK(tie.tie == "--iface-regex '^eth' fits eth1 10.9.0.5 too: the lowest index is taken");
   CHECK(host.choose(regexes({"^10\\.9"}), true, true).public_ip6.str() == "fd00:9::5");
-  CHECK(host.error(regexes({"^11\\."})).find("--iface-regex '^11\\.': no usable IPv4 address fits; there are: eth0") == 0);
+  CHECK(host.error(regexes({"^11\\."})).find("--iface-regex '^11\\.': no usable IPv4 address fits; there are: eth0") ==
+        0);
   UplinkSelector both = regexes({"eth1"});
   both.ifaces = {"eth0"};
   CHECK(host.choose(both).uplink.dev.view() == "eth0");
@@ -236,12 +245,13 @@ TEST_CASE("--iface-regex: addresses of every link first, then names; ties said")
 TEST_CASE("hostile regular expressions are refused, or matched in bounded time") {
   Host host = usual();
   host.link("aaaaaaaaaaaaaa", {"fd00:aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaaa/64"});
-  for (std::string bad : {std::string("("), std::string("[z-a]"), std::string("a{99999999}"), std::string("\\"), std::string("(a)\\1"),
-                          std::string(1000, '('), std::string("*")}) {
+  for (std::string bad : {std::string("("), std::string("[z-a]"), std::string("a{99999999}"), std::string("\\"),
+                          std::string("(a)\\1"), std::string(1000, '('), std::string("*")}) {
     CAPTURE(bad);
     CHECK(host.error(regexes({bad}), true, false, ErrorKind::usage).find("--iface-regex") == 0);
   }
-  CHECK(host.error(regexes({"^(([a-f0-9:]+)+)+$x"}), false, true).find("no usable IPv6 address fits") != std::string::npos);
+  CHECK(host.error(regexes({"^(([a-f0-9:]+)+)+$x"}), false, true).find("no usable IPv6 address fits") !=
+        std::string::npos);
   CHECK(host.error(regexes({std::string("a\0b", 3)})).find("no usable") != std::string::npos);
 }
 
@@ -255,9 +265,11 @@ TEST_CASE("--iface-can-reach takes the kernel's answer") {
   CHECK(choice.uplink.dev.view() == "eth1");
   CHECK(choice.public_ip6.str() == "fd00:9::5");
   CHECK(choice.why == "--iface-can-reach 10.9.3.3");
-  CHECK(host.error(selector).find("--iface-can-reach 10.9.3.3 (no route): no usable IPv4 address fits; there are:") == 0);
+  CHECK(host.error(selector).find("--iface-can-reach 10.9.3.3 (no route): no usable IPv4 address fits; there are:") ==
+        0);
   const ReachAnswer ours{DevName("knet.1"), *IpAddr::parse("10.244.1.0")};
-  CHECK(error_of([&] { host.choose(selector, true, false, ours); }).find("(the route goes over knet.1)") != std::string::npos);
+  CHECK(error_of([&] { host.choose(selector, true, false, ours); }).find("(the route goes over knet.1)") !=
+        std::string::npos);
 }
 
 TEST_CASE("--public-ip: its link if it is here, else only what is announced") {
