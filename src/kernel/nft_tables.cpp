@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nf_tables_compat.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
@@ -42,6 +43,18 @@ std::string_view comment_of(Attr userdata) {
     left -= size + 2;
   }
   return {};
+}
+
+/// The comment as iptables-nft writes it back after a save and restore: an xt match.
+std::string_view xt_comment_of(Attr expressions) {
+  std::string_view comment;
+  expressions.for_each([&](Attr element) {
+    Attrs<NFTA_EXPR_DATA> expr(element);
+    if (expr[NFTA_EXPR_NAME].text() != "match") return;
+    Attrs<NFTA_MATCH_INFO> match(expr[NFTA_EXPR_DATA]);
+    if (match[NFTA_MATCH_NAME].text() == "comment") comment = match[NFTA_MATCH_INFO].text();
+  });
+  return comment;
 }
 
 std::optional<uint64_t> parse_hex(std::string_view text) {
@@ -258,7 +271,9 @@ struct NftTables::State {
         [&](const nlmsghdr* answer, uint8_t) {
           Attrs<NFTA_RULE_USERDATA> attrs(answer, sizeof(nfgenmsg));
           if (attrs[NFTA_RULE_CHAIN].text() != chain.chain || attrs[NFTA_RULE_TABLE].text() != chain.table) return;
-          each(comment_of(attrs[NFTA_RULE_USERDATA]), attrs[NFTA_RULE_HANDLE].be64());
+          auto comment = comment_of(attrs[NFTA_RULE_USERDATA]);
+          if (comment.empty()) comment = xt_comment_of(attrs[NFTA_RULE_EXPRESSIONS]);
+          each(comment, attrs[NFTA_RULE_HANDLE].be64());
         });
   }
 };

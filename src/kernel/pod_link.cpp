@@ -74,9 +74,9 @@ void build_pair(NlMessage& message, const PodLinkRequest& request, const Mac& ma
   message.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(request.netns_fd));
 }
 
-/// The gateway as an address of the host's end, so that the kernel answers ARP for it at once: proxy ARP would answer after
-/// a random delay of up to 0.8 s, and only while the host has a route that leads to 169.254.1.1 elsewhere. Scope host: never
-/// chosen as the source of what the host sends to the pod.
+/// The gateway as an address of the host's end, so that the kernel answers ARP for it at once: proxy ARP would answer
+/// after a random delay of up to 0.8 s, and only while the host has a route that leads to 169.254.1.1 elsewhere. Scope
+/// host: never chosen as the source of what the host sends to the pod.
 void build_gateway_address(NlMessage& message, int index) {
   IpAddr gateway = pod_gateway(Family::v4);
   ifaddrmsg head{};

@@ -28,11 +28,11 @@ struct PodLinkResult {
   Mac host_mac;
 };
 
-/// Makes the pair (peer directly in the pod): the host's end up with MAC ee:..., the gateways' addresses, strict rp_filter,
-/// no duplicate address detection, host routes /32 and /128 with protocol 107; the pod's end with the gateway as a permanent
-/// neighbour, the route to it, the default route, and the addresses last. Nothing has to be resolved for the first packet.
-/// Everything is undone on failure. Error{conflict} if the host device or the pod's ifname exists, or a foreign route
-/// holds a pod address.
+/// Makes the pair (peer directly in the pod): the host's end up with MAC ee:..., the gateways' addresses, strict
+/// rp_filter, no duplicate address detection, host routes /32 and /128 with protocol 107; the pod's end with the
+/// gateway as a permanent neighbour, the route to it, the default route, and the addresses last. Nothing has to be
+/// resolved for the first packet. Everything is undone on failure. Error{conflict} if the host device or the pod's
+/// ifname exists, or a foreign route holds a pod address.
 PodLinkResult add_pod_link(const PodLinkRequest& request);
 
 /// Deletes the pair from the host side (its routes go with it). False if there is none.

@@ -287,7 +287,8 @@ void check_failures(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) 
     CHECK(failures[0].reason != "");
     Observed seen = rig->plane().observe(only(Kind::route));
     auto count = [&](const char* via) {
-      return std::count_if(seen.net.routes.begin(), seen.net.routes.end(), [&](const Route& r) { return r.via == ip(via); });
+      return std::count_if(seen.net.routes.begin(), seen.net.routes.end(),
+                           [&](const Route& r) { return r.via == ip(via); });
     };
     CHECK(count("192.168.77.9") == 1);
     CHECK(count("192.168.77.2") == 0);
@@ -321,7 +322,8 @@ void check_failures(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) 
 void check_forward_accepts(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) {
   auto rig = make_rig();
   rig->add_nic("eth0", "192.168.77.1/24");
-  for (const ForeignChain& chain : {ForeignChain{Family::v4, "filter", "FORWARD"}, ForeignChain{Family::none, "fw", "forward"}})
+  for (const ForeignChain& chain :
+       {ForeignChain{Family::v4, "filter", "FORWARD"}, ForeignChain{Family::none, "fw", "forward"}})
     rig->add_forward_drop(chain);
   Observed seen = rig->plane().observe(only(Kind::forward_accept));
   REQUIRE(seen.forward_drops.size() == 2);

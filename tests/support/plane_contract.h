@@ -1,5 +1,6 @@
-// The Plane contract as tests, run against FakeKernel and LinuxPlane by their own TEST_CASEs: the fake may be trusted as
-// far as this goes. A rig is one fresh network namespace, changed from outside as a person with iproute2 and nft would.
+// The Plane contract as tests, run against FakeKernel and LinuxPlane by their own TEST_CASEs: the fake may be trusted
+// as far as this goes. A rig is one fresh network namespace, changed from outside as a person with iproute2 and nft
+// would.
 #pragma once
 
 #include <functional>

@@ -142,8 +142,8 @@ TEST_CASE("a tunnel device is made marked, quiet and with its MAC") {
   Observed nothing = plane.observe(all_kinds());
   REQUIRE(plane.apply(diff(desired, nothing, {})).empty());
   std::string link = run("ip -d link show knet.7");
-  for (const char* part : {"vxlan id 7 local 192.168.77.1 dev eth0", "dstport 4789 nolearning", "addrgenmode none", "mtu 1450",
-                           "alias knet", "02:aa:00:00:00:01", "UP"}) {
+  for (const char* part : {"vxlan id 7 local 192.168.77.1 dev eth0", "dstport 4789 nolearning", "addrgenmode none",
+                           "mtu 1450", "alias knet", "02:aa:00:00:00:01", "UP"}) {
     INFO(link);
     CHECK(link.find(part) != std::string::npos);
   }
@@ -192,9 +192,12 @@ TEST_CASE("five thousand peers go in, are seen and go out") {
   // Half of them leave.
   DesiredState less = desired;
   auto odd = [](const auto& object) {
-    if constexpr (requires { object.via; }) return object.via.v4_value() / 256 % 2 == 1;
-    else if constexpr (requires { object.ip; }) return object.ip.v4_value() / 256 % 2 == 1;
-    else return object.mac.bytes[5] % 2 == 1;
+    if constexpr (requires { object.via; })
+      return object.via.v4_value() / 256 % 2 == 1;
+    else if constexpr (requires { object.ip; })
+      return object.ip.v4_value() / 256 % 2 == 1;
+    else
+      return object.mac.bytes[5] % 2 == 1;
   };
   std::erase_if(less.net.routes, odd);
   std::erase_if(less.net.nexthops, odd);

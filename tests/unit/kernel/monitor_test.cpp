@@ -23,7 +23,8 @@ struct Node {
 
   Node() {
     // No link-local addresses: their detection ends in the middle of a case.
-    run("ip link add eth0 type veth peer name eth1; ip link set eth0 addrgenmode none; ip link set eth1 addrgenmode none");
+    run("ip link add eth0 type veth peer name eth1; ip link set eth0 addrgenmode none; ip link set eth1 addrgenmode "
+        "none");
     run("ip link set eth0 up; ip link set eth1 up");
     run("ip address add 192.168.77.1/24 dev eth0");
     NetState& net = desired.net;
@@ -175,7 +176,8 @@ TEST_CASE("lost events dirty everything") {
   KernelMonitor monitor(node.plane.own_ports());
   settled(monitor);
   // More than the receive buffer holds while nobody reads.
-  std::string batch = "for i in $(seq 0 255); do for j in $(seq 0 99); do echo route add 10.$i.$j.0/24 dev eth0; done; done";
+  std::string batch =
+      "for i in $(seq 0 255); do for j in $(seq 0 99); do echo route add 10.$i.$j.0/24 dev eth0; done; done";
   for (int round = 0; round < 3; ++round) run("(" + batch + ") | ip -batch -; ip route flush dev eth0 proto boot");
   CHECK(monitor.drain() == all_kinds());
 }

@@ -1,8 +1,8 @@
 // Rulesets as nft and iptables list them, and what counts as drift.
 #include <catch2/catch.hpp>
 
-#include "kernel/nft_tables.h"
 #include "kernel/iptables_legacy.h"
+#include "kernel/nft_tables.h"
 #include "own_netns.h"
 #include "tests/support/make.h"
 
@@ -53,7 +53,9 @@ TEST_CASE("each expression is listed by nft as meant") {
   if (!netns.ready()) return;
   NftTables nft;
   const std::string comment = " comment \"knet:k\"";
-  auto in = [](bool source, bool negate, std::vector<Prefix> prefixes) { return NftAddressIn{source, negate, prefixes}; };
+  auto in = [](bool source, bool negate, std::vector<Prefix> prefixes) {
+    return NftAddressIn{source, negate, prefixes};
+  };
   CHECK(listed(nft, in(true, false, {prefix("10.1.0.0/16")})) == "ip saddr 10.1.0.0/16" + comment);
   CHECK(listed(nft, in(false, true, {prefix("10.1.2.3/32")})) == "ip daddr != 10.1.2.3" + comment);
   CHECK(listed(nft, in(true, true, {prefix("fd00:1::/61")})) == "ip6 saddr != fd00:1::/61" + comment);
@@ -83,7 +85,8 @@ TEST_CASE("a set of thousands of prefixes goes in one transaction") {
   if (!netns.ready()) return;
   NftTables nft;
   NftAddressIn in;
-  for (int i = 0; i < 3000; ++i) in.prefixes.push_back(Prefix(IpAddr::v4(0x0a000000u + static_cast<uint32_t>(i) * 512), 24));
+  for (int i = 0; i < 3000; ++i)
+    in.prefixes.push_back(Prefix(IpAddr::v4(0x0a000000u + static_cast<uint32_t>(i) * 512), 24));
   NftTable table = table_of({{"many", {in, NftCounter{}, NftAccept{}}}}, false);
   REQUIRE(nft.write_table(table).error == 0);
   CHECK(contains(run("nft list table inet knet"), "10.23.110.0/24"));
@@ -93,9 +96,10 @@ TEST_CASE("a set of thousands of prefixes goes in one transaction") {
 TEST_CASE("a table is intact until somebody touches it") {
   OwnNetns netns;
   if (!netns.ready()) return;
-  NftTable table = table_of({{"one", {NftAddressIn{true, false, {prefix("10.1.0.0/16"), prefix("10.3.0.0/16")}}, NftCounter{}, NftAccept{}}},
-                             {"two", {NftMarkIs{1, 1}, NftDrop{}}}},
-                            false);
+  NftTable table = table_of(
+      {{"one", {NftAddressIn{true, false, {prefix("10.1.0.0/16"), prefix("10.3.0.0/16")}}, NftCounter{}, NftAccept{}}},
+       {"two", {NftMarkIs{1, 1}, NftDrop{}}}},
+      false);
   NftTables writer;
   REQUIRE(writer.write_table(table).error == 0);
   CHECK(digest_seen(writer) == table.digest);
@@ -189,7 +193,8 @@ TEST_CASE("accept rules stand first, in DOCKER-USER where there is one, and ipta
   run("iptables-nft -L -n");
 
   // Restored by iptables, they are still known.
-  run("iptables-nft-save > /dev/shm/knet-nft-test.$$; iptables-nft-restore < /dev/shm/knet-nft-test.$$; rm /dev/shm/knet-nft-test.$$");
+  run("iptables-nft-save > /dev/shm/knet-nft-test.$$; iptables-nft-restore < /dev/shm/knet-nft-test.$$; rm "
+      "/dev/shm/knet-nft-test.$$");
   accepts.clear();
   drops.clear();
   REQUIRE(nft.read_forward(accepts, drops));

@@ -1,5 +1,5 @@
-// Kernel tests' ground: each case in network namespaces of its own, entered by the test's thread; without root in a user
-// namespace. The witness is iproute2 and nft, never knet.
+// Kernel tests' ground: each case in network namespaces of its own, entered by the test's thread; without root in a
+// user namespace. The witness is iproute2 and nft, never knet.
 #pragma once
 
 #include <string>
@@ -24,7 +24,8 @@ class OwnNetns {
 /// A network namespace that nobody is in; it lives as long as the descriptor.
 Fd new_netns();
 
-/// Runs a shell command in the current namespace; its output without the last newline. Fails the test unless it exits 0.
+/// Runs a shell command in the current namespace; its output without the last newline. Fails the test unless it exits
+/// 0.
 std::string run(const std::string& command);
 /// The same in another namespace.
 std::string run_in(int netns_fd, const std::string& command);

@@ -23,7 +23,9 @@ class LinuxRig : public PlaneRig {
   }
   void remove_link(const std::string& name) override { run("ip link del " + name); }
   void set_up(const std::string& name, bool up) override { run("ip link set " + name + (up ? " up" : " down")); }
-  void set_mac(const std::string& name, const std::string& mac) override { run("ip link set " + name + " address " + mac); }
+  void set_mac(const std::string& name, const std::string& mac) override {
+    run("ip link set " + name + " address " + mac);
+  }
   void remove(const Address& address) override {
     run("ip address del " + address.prefix.str() + " dev " + address.dev.str());
   }
@@ -42,7 +44,10 @@ class LinuxRig : public PlaneRig {
   void remove_table(const std::string& name) override { run("nft delete table inet " + name); }
   void spoil_table(const std::string& name) override { run("nft add rule inet " + name + " postrouting accept"); }
   void add_forward_drop(const ForeignChain& chain) override {
-    std::string table = (chain.family == Family::v4 ? "ip " : chain.family == Family::v6 ? "ip6 " : "inet ") + chain.table;
+    std::string table = (chain.family == Family::v4   ? "ip "
+                         : chain.family == Family::v6 ? "ip6 "
+                                                      : "inet ") +
+                        chain.table;
     run("nft add table " + table);
     run("nft 'add chain " + table + " " + chain.chain + " { type filter hook forward priority 0; policy drop; }'");
   }
