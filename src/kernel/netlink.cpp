@@ -279,6 +279,10 @@ void NlBatch::add(NlMessage& message, uint32_t cookie) {
   size_t size = NLMSG_ALIGN(message.size());
   if (!bytes_.empty() && (bytes_.size() + size > kSendBytes || cookies_.size() >= socket_.ack_room())) flush();
   message.header()->nlmsg_seq = socket_.next_seq();
+  // Acks are told apart by their distance from the first: a question asked in between on the same socket leaves a gap.
+  if (!cookies_.empty() &&
+      reinterpret_cast<nlmsghdr*>(bytes_.data() + last_)->nlmsg_seq + 1 != message.header()->nlmsg_seq)
+    flush();
   last_ = bytes_.size();
   bytes_.resize(last_ + size);
   memcpy(bytes_.data() + last_, message.header(), message.size());
