@@ -64,7 +64,7 @@ std::string help() {
       "flanneld - knet's node agent under flanneld's flags\n\nusage: flanneld [flags]      each flag also as FLANNELD_NAME_OF_FLAG\n\n";
   Table table({{""}, {""}, {"", Column::Kind::free}});
   for (const GoFlag& flag : kFlags) {
-    const std::string fallback = flag.fallback.empty() ? "" : fmt::format(" (default {})", flag.fallback);
+    const std::string fallback = flag.fallback.empty() || flag.fallback == "0" || flag.fallback == "false" ? "" : fmt::format(" (default {})", flag.fallback);
     table.add({"  --" + std::string(flag.name), flag.kind == Kind::boolean ? "" : flag.kind == Kind::integer ? "N" : "TEXT",
                std::string(flag.help) + fallback});
   }

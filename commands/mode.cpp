@@ -140,7 +140,7 @@ int show_mode(const Mode& mode, const Place& place, const OutputFlag& output) {
     print_json({{"mode", as_json(mode, place)}});
     return kExitOk;
   }
-  print(fmt::format("{} - {}\n\n{}\n\n", mode.name(), mode.summary(), mode.description()));
+  print(fmt::format("{} - {}\n\n{}\n\n", mode.name(), mode.summary(), wrap(mode.description())));
   Table facts({{""}, {"", Column::Kind::free}});
   const std::optional<std::string> why = place.kernel.known ? mode.unsupported(place.kernel) : std::nullopt;
   facts.add({"runs here", why ? "no: " + *why : place.kernel.known ? "yes" : "unknown: the kernel could not be asked (not root?)"});

@@ -6,11 +6,11 @@
 
 #include "base/text.h"
 #include "commands/common/run.h"
+#include "commands/common/table.h"
 
 namespace knet {
 namespace {
 
-constexpr size_t kWidth = 100;
 constexpr size_t kWidestName = 26;  // longer ones push their text to the next line
 
 bool takes_value(const CLI::Option& option) { return option.get_items_expected_max() > 0; }
@@ -30,23 +30,7 @@ std::string item(const std::string& left, const std::string& text, size_t column
   } else {
     out.resize(column, ' ');
   }
-  size_t at = column;
-  bool first = true;
-  for (std::string_view word : split(text, ' ')) {
-    if (!first && at + 1 + word.size() > kWidth) {
-      while (out.ends_with(' ')) out.pop_back();
-      out += '\n' + std::string(column, ' ');
-      at = column;
-      first = true;
-    }
-    if (!first) {
-      out += ' ';
-      ++at;
-    }
-    out += word;
-    at += word.size();
-    first = false;
-  }
+  out += wrap(text, column);
   while (out.ends_with(' ')) out.pop_back();
   return out + '\n';
 }

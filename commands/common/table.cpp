@@ -90,6 +90,24 @@ std::string paint(std::string_view text, Tone tone, bool colour) {
   return fmt::format("\x1b[{}m{}\x1b[0m", code, text);
 }
 
+std::string wrap(std::string_view text, size_t indent, size_t width) {
+  std::string out;
+  size_t at = indent;
+  for (std::string_view word : split(text, ' ')) {
+    if (at > indent && at + 1 + word.size() > width) {
+      while (out.ends_with(' ')) out.pop_back();
+      out += '\n' + std::string(indent, ' ');
+      at = indent;
+    } else if (!out.empty()) {
+      out += ' ';
+      ++at;
+    }
+    out += word;
+    at += word.size();
+  }
+  return out;
+}
+
 void print(const Table& table) { print(table.render(wants_colour(STDOUT_FILENO))); }
 
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }

@@ -45,6 +45,10 @@ class Table {
 bool wants_colour(int fd);
 std::string paint(std::string_view text, Tone tone, bool colour);
 
+/// Broken at blanks into lines of at most `width`; every line but the first begins with `indent` blanks, and the first
+/// is taken to begin there.
+std::string wrap(std::string_view text, size_t indent = 0, size_t width = 100);
+
 /// To stdout.
 void print(const Table& table);
 void print(std::string_view text);

@@ -74,3 +74,10 @@ TEST_CASE("times and counts for people") {
   CHECK(count_of(0, "peer") == "0 peers");
   CHECK(count_of(3, "entry", "entries") == "3 entries");
 }
+
+TEST_CASE("long text is broken at blanks and aligned") {
+  CHECK(wrap("one two three four", 0, 9) == "one two\nthree\nfour");
+  CHECK(wrap("one two three", 4, 12) == "one two\n    three");
+  CHECK(wrap("averylongword x", 0, 5) == "averylongword\nx");
+  CHECK(wrap("") == "");
+}
