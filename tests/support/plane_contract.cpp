@@ -191,6 +191,9 @@ void check_repairs(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) {
   SECTION("a neighbour") { rig->remove(desired.net.neighbors[0]); }
   SECTION("an fdb entry") { rig->remove(desired.net.fdb[0]); }
   SECTION("a route") { rig->remove(desired.net.routes.back()); }
+  SECTION("every route, the nexthops being left") {
+    for (const Route& route : desired.net.routes) rig->remove(route);
+  }
   SECTION("an address") { rig->remove(desired.net.addresses[0]); }
   SECTION("an nft table that was deleted") { rig->remove_table("knet"); }
   SECTION("an nft table that was edited") { rig->spoil_table("knet"); }
