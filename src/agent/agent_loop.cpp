@@ -1,12 +1,12 @@
 #include "agent/agent_loop.h"
 
-#include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
 #include <algorithm>
 
+#include "agent/memory.h"
 #include "agent/notify.h"
 #include "agent/single.h"
 #include "base/error.h"
@@ -208,7 +208,7 @@ void AgentLoop::turn() {
       fresh_start_ = false;
       first_route_seconds_ = std::chrono::duration<double>(end - started_).count();
       log::info("first sync with the store done, {:.3f} s after the start", first_route_seconds_);
-      malloc_trim(0);
+      give_back_memory();
     }
     if (reconciler_.complete()) keeper_->seen(seen_, membership_.nodes().size());
   }

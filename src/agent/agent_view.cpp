@@ -89,10 +89,7 @@ void AgentLoop::on(EventsMessage& message) {
 void AgentLoop::on_changes(const Membership::Change& change, Revision at) {
   for (const std::string& problem : change.problems) log::warning("{}", problem);
   if (change.leases || change.config) seen_ = std::max(seen_, at);
-  if (change.own_lease && lease_) {
-    log::info("our lease of {} was changed in the store; taking it again", subnets_text(*lease_));
-    keeper_->disturbed(at);
-  }
+  if (change.own_lease && lease_) keeper_->disturbed(at);
   if (change.nodes && note_nodes()) view_dirty_ = true;
   use_config(membership_.config_json());
 }

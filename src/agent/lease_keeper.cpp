@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/log.h"
+
 namespace knet {
 namespace {
 
@@ -106,7 +108,10 @@ void LeaseKeeper::work(Orders orders) {
   }
   if (orders.reconnected) renew_at_ = presence_at_ = Clock::now();
   // Our own writes come back to us as events too.
-  if (lease_ && orders.disturbed > lease_->rev) lost_ = true;
+  if (lease_ && orders.disturbed > lease_->rev && !lost_) {
+    lost_ = true;
+    log::warning("our lease of {} was changed or deleted in the store; taking it again", subnets_text(*lease_));
+  }
   if (!request_) return;
   const SubnetChoice have = lease_ ? SubnetChoice{lease_->subnet, lease_->subnet6} : SubnetChoice{};
   if (!lease_ || lost_ || !fits(request_->config, have)) take_lease();
@@ -152,7 +157,10 @@ void LeaseKeeper::bring_up_to_date() {
 
 void LeaseKeeper::look_after(Clock::time_point now) {
   if (now >= renew_at_) {
-    if (lease_->lease_id != 0 && !cluster_.renew(*lease_)) return take_lease();
+    if (lease_->lease_id != 0 && !cluster_.renew(*lease_)) {
+      log::warning("our lease of {} has ended; taking it again", subnets_text(*lease_));
+      return take_lease();
+    }
     renew_at_ = now + kRenew;
     mailbox_.post(RenewedMessage{});
   }
