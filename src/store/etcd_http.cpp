@@ -40,6 +40,7 @@ struct HttpClient::Connection {
   httplib::Client client;
   bool secure;
   bool certified;
+  bool answered = false;
 };
 
 HttpClient::HttpClient(const std::string& url, const HttpTls& tls) {
@@ -85,7 +86,9 @@ HttpReply HttpClient::Connection::failed(httplib::Error error, const std::string
     default:
       reply.failure = HttpFailure::lost;
       reply.reason = "the connection broke before the answer came (" + httplib::to_string(error) + ")";
-      if (secure && !certified) reply.reason += "; if it wants a client certificate, give --cert and --key";
+      // Only where nothing has come from it yet: later it is a restart or the network.
+      if (!answered && secure && !certified) reply.reason += "; if it wants a client certificate, give --cert and --key";
+      if (!answered && !secure) reply.reason += "; if it speaks TLS, write https://";
       break;
   }
   return reply;
@@ -97,6 +100,7 @@ HttpReply HttpClient::Connection::send(httplib::Request& request, const std::str
   if (!token.empty()) request.set_header("Authorization", token);
   httplib::Result result = client.send(request);
   if (!result) return failed(result.error(), "");
+  answered = true;
   HttpReply reply;
   reply.status = result->status;
   return reply;

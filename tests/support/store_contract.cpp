@@ -63,10 +63,10 @@ std::string Watcher::text() {
 std::chrono::milliseconds Watcher::stop() {
   auto begin = std::chrono::steady_clock::now();
   if (thread_.joinable()) {
-    {
-      std::lock_guard lock(mutex_);
-      if (!ended) store_->stop_watch();
-    }
+    std::unique_lock lock(mutex_);
+    bool running = !ended;
+    lock.unlock();  // the watch may be telling us something
+    if (running) store_->stop_watch();
     thread_.join();
   }
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
