@@ -146,7 +146,9 @@ void AgentLoop::on(RenewedMessage&) {
 }
 
 void AgentLoop::on(LeaseTroubleMessage& message) {
-  if (message.text != lease_trouble_ && !message.text.empty()) log::error("{}", message.text);
+  // That the store is away is said once, by the watch.
+  const bool told = message.kind == ErrorKind::store && !connected_;
+  if (message.text != lease_trouble_ && !message.text.empty() && !told) log::error("{}", message.text);
   lease_trouble_ = message.text;
   // Who never had a subnet here must be told at once that another holds his name or address.
   if (message.kind == ErrorKind::conflict && !lease_ && !(cache_ && (cache_->own.subnet || cache_->own.subnet6))) {

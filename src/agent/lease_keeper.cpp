@@ -99,7 +99,6 @@ void LeaseKeeper::run() {
 }
 
 void LeaseKeeper::work(Orders orders) {
-  if (!config_known_) ask_config();
   seen_ = std::max(seen_, orders.seen);
   nodes_ = orders.nodes;
   if (orders.request) {
@@ -112,6 +111,8 @@ void LeaseKeeper::work(Orders orders) {
     lost_ = true;
     log::warning("our lease of {} was changed or deleted in the store; taking it again", subnets_text(*lease_));
   }
+  // What was ordered is kept by now, should the store fail us here.
+  if (!config_known_) ask_config();
   if (!request_) return;
   const SubnetChoice have = lease_ ? SubnetChoice{lease_->subnet, lease_->subnet6} : SubnetChoice{};
   if (!lease_ || lost_ || !fits(request_->config, have)) take_lease();
