@@ -124,7 +124,7 @@ void print_report(const InitReport& report, const NetworkConfig& config, const S
   if (report.outcome == InitReport::Outcome::not_written) {
     print(report.json + "\n");
   } else if (report.embedded) {
-    print(fmt::format("next:   {}\n\n"
+    print(fmt::format("next, on this machine:   {}\n\n"
                       "The embedded store is this machine's own: this machine is the whole cluster. To span several, use an etcd\n"
                       "that all of them reach:  apt-get install etcd-server  on one of them, and then\n"
                       "  knet init --store http://ITS-ADDRESS:2379 --network {}\n",
