@@ -35,6 +35,7 @@ can_ping n1 "${POD_IP[n2-p1]}" || die "node to pod"
 can_ping n1-p1 192.168.77.2 || die "pod to node (masqueraded)"
 
 cni DEL n1 p2
-in_ns n1 ip route get "${POD_IP[n1-p2]}" 2>&1 | grep -qE 'unreachable|Invalid|blackhole|No route' || die "a pod that is gone is still routed"
+answer=$(in_ns n1 ip route get "${POD_IP[n1-p2]}" 2>&1 || true)
+grep -qE 'unreachable|Invalid|blackhole|No route' <<<"$answer" || die "a pod that is gone is still routed: $answer"
 cni DEL n1 p2 || die "DEL must be idempotent"
 assert_clean

@@ -23,7 +23,6 @@ start_agents n1 n2 n3
 pod n1 p1; pod n2 p1; pod n3 p1
 eventually 2 can_ping n1-p1 "${POD_IP[n2-p1]}"
 eventually 2 can_ping n1-p1 "${POD_IP[n3-p1]}"
-pid=${AGENT[n1]}
 
 # The agent may still be at work on what the pods' start caused.
 settled() { local a b; a=$(ours n1); sleep 0.2; b=$(ours n1); [[ $a == "$b" ]]; }
@@ -38,6 +37,9 @@ traffic="in_ns n1-p1 ping -n -q -c 1 -W 0.3 ${POD_IP[n2-p1]} >/dev/null 2>&1"
 restore="ip addr replace 192.168.77.1/24 dev eth0; ip addr replace fd00:77::1/64 dev eth0 nodad
   ip route replace default via 192.168.77.254; ip -6 route replace default via fd00:77::fe"
 
+# What is undone more than five times a minute counts as fought over; the agent's count begins anew with its start.
+afresh() { stop_agent n1; start_agents n1; }
+
 repaired "device deleted" n1 "$want" "ip link del knet.1" "$traffic"
 repaired "route deleted" n1 "$want" "ip route del $peer" "$traffic"
 repaired "route replaced by another gateway" n1 "$want" "ip route del $peer; ip route add $peer via 192.168.77.3 proto 107" "$traffic"
@@ -46,24 +48,44 @@ repaired "neighbour deleted" n1 "$want" "ip neigh del $gateway dev knet.1" "$tra
 repaired "neighbour with a wrong MAC" n1 "$want" \
   "ip neigh replace $gateway lladdr 02:00:00:00:00:66 dev knet.1 nud permanent" "$traffic"
 repaired "pod's host route deleted" n1 "$want" "ip route del ${POD_IP[n1-p1]} dev $host_dev" "$traffic"
+afresh
 repaired "blackhole deleted" n1 "$want" "ip route del blackhole $(subnet_of n1)" "$traffic"
 repaired "device's address deleted" n1 "$want" "ip addr flush dev knet.1 scope global" "$traffic"
 repaired "nft table deleted" n1 "$want" "nft delete table inet knet" "$traffic"
 repaired "nft rules flushed" n1 "$want" "nft flush table inet knet" "$traffic"
 repaired "nft rule added" n1 "$want" "nft add rule inet knet postrouting counter" "$traffic"
 repaired "underlay down and up" n1 "$want" "ip link set eth0 down; sleep 0.1; ip link set eth0 up; $restore" "$traffic"
-repaired "underlay's address removed and restored" n1 "$want" "ip addr flush dev eth0; sleep 0.1; $restore" "$traffic"
+afresh
+repaired "underlay's address removed and restored" n1 "$want" "ip addr flush dev eth0 scope global; sleep 0.1; $restore" "$traffic"
 repaired "vxlan down and up" n1 "$want" "ip link set knet.1 down; ip link set knet.1 up" "$traffic"
+afresh
 repaired "vxlan left down" n1 "$want" "ip link set knet.1 down" "$traffic"
 repaired "vxlan's MAC changed" n1 "$want" "ip link set knet.1 address 02:00:00:00:00:77" "$traffic"
+afresh
 repaired "vxlan's MTU changed" n1 "$want" "ip link set knet.1 mtu 1300" "$traffic"
-repaired "vxlan replaced by another VNI" n1 "$want" \
-  "ip link del knet.1; ip link add knet.1 alias knet type vxlan id 9 dstport 8472 local 192.168.77.1 dev eth0" "$traffic"
+note "an impostor with our device's name and mark, but another VNI, when the agent starts"
+stop_agent n1
+in_ns n1 sh -ec 'ip link del knet.1; ip link add knet.1 type vxlan id 9 dstport 8472 local 192.168.77.1 dev eth0
+  ip link set knet.1 alias knet'
+start_agents n1
+as_before() { [[ $(ours n1) == "$want" ]] && eval "$traffic"; }
+eventually 1 as_before
 
-note "nothing foreign was touched, and the agent is the same one"
+note "fought over: left alone for a while, and said"
+afresh
+for _ in 1 2 3 4 5; do
+  repaired "route, again and again" n1 "$want" "ip route del $peer"
+done
+hammer() { in_ns n1 ip route del "$peer"; status_says n1 '.fought_over | length > 0'; }
+eventually 3 hammer
+OUT=$(knet_in n1 status || true)
+grep -q "FOUGHT.*$peer" <<<"$OUT" || die "the status does not show what is fought over: $OUT"
+stop_agent n1; start_agents n1
+eventually 1 can_ping n1-p1 "${POD_IP[n2-p1]}"
+
+note "nothing foreign was touched"
 diff <(echo "$foreign_before") <(theirs n1) || die "foreign objects changed"
 foreign_107 || die "a route of our protocol outside the network was removed"
-kill -0 "$pid" || die "the agent ended"
 
 note "what a node left behind while the agent was down"
 gone=$(subnet_of n3)

@@ -13,8 +13,8 @@ for name in n1 n2; do eventually 5 agent_ready $name; done
 pod n1 p1; pod n2 p1
 eventually 2 can_ping n1-p1 "${POD_IP[n2-p1]}"
 subnet=$(subnet_of n1) pid=${AGENT[n1]}
-lease_id() { etcdctl get -w json "$PREFIX/subnets/$(tr / - <<<"$subnet")" | jq -r '.kvs[0].lease'; }
-etcd_lease=$(lease_id)
+key=$PREFIX/subnets/$(tr / - <<<"$subnet")
+etcd_lease=$(lease_id "$key")
 
 follows() { # ADDRESS DEVICE: lease, own device, the peer's fdb
   [[ $(lease_of n1 | jq -r .PublicIP) == "$1" ]] &&
@@ -22,11 +22,11 @@ follows() { # ADDRESS DEVICE: lease, own device, the peer's fdb
     in_ns n2 bridge fdb show dev knet.1 | grep -q "dst $1 "
 }
 check() { # WHAT ADDRESS DEVICE
-  eventually 2 follows "$2" "$3"
+  eventually ${FOLLOW:-10} follows "$2" "$3"
   eventually 1 can_ping n1-p1 "${POD_IP[n2-p1]}"
   eventually 1 can_ping n2-p1 "${POD_IP[n1-p1]}"
   [[ $(subnet_of n1) == "$subnet" ]] || die "$1: another subnet"
-  [[ $(lease_id) == "$etcd_lease" ]] || die "$1: the lease was not kept but made anew"
+  [[ $(lease_id "$key") == "$etcd_lease" ]] || die "$1: the lease was not kept but made anew"
   kill -0 "$pid" || die "$1: the agent ended"
   eventually 2 agent_ready n1
   [[ $(in_ns n2 bridge fdb show dev knet.1 | grep -c permanent) == 1 ]] || die "$1: old fdb entries stay on the peer"
@@ -46,7 +46,6 @@ check "NIC" 192.168.77.61 eth1
 
 note "the first NIC again, the second one unplugged (which takes the vxlan with it)"
 in_ns n1 ip link del eth1
-underlay n1 1 eth0
 in_ns n1 ip link set eth0 up
 underlay n1 1 eth0
 check "NIC back" 192.168.77.1 eth0

@@ -11,10 +11,9 @@ pod n1 p1; pod n2 p1
 eventually 2 can_ping n1-p1 "${POD_IP[n2-p1]}"
 pid=${AGENT[n1]} subnet=$(subnet_of n1) key=$PREFIX/subnets/$(subnet_of n1 | tr / -)
 value=$(etcdctl get --print-value-only "$key")
-lease_hex() { etcdctl get -w json "$key" | jq -r '.kvs[0].lease // 0' | xargs printf '%x'; }
 again() { # WHAT: the key is back with the same value and a TTL, the peer routes it, pods talk
   eventually 3 sh -c "[ '$value' = \"\$(ip netns exec $TAG-sw env ETCDCTL_API=3 etcdctl --endpoints $ETCD_URL get --print-value-only $key)\" ]"
-  [[ $(lease_hex) != 0 ]] || die "$1: a lease without a TTL"
+  [[ $(lease_id "$key") != 0 ]] || die "$1: a lease without a TTL"
   eventually 2 sh -c "ip -n $TAG-n2 route show $subnet | grep -q knet.1"
   eventually 2 can_ping n1-p1 "${POD_IP[n2-p1]}"
   [[ $(subnet_of n1) == "$subnet" ]] || die "$1: another subnet"
@@ -24,7 +23,7 @@ again() { # WHAT: the key is back with the same value and a TTL, the peer routes
 }
 etcdctl del "$key" >/dev/null
 again "key deleted"
-etcdctl lease revoke "$(lease_hex)" >/dev/null
+etcdctl lease revoke "$(lease_id "$key")" >/dev/null
 again "lease revoked"
 note "deleted while etcd could not be asked"
 kill -STOP "$pid"

@@ -47,7 +47,7 @@ mac=$(in_ns n1 cat /sys/class/net/knet.1/address)
 value=$(etcdctl get --print-value-only "/flannel/net/subnets/$subnet.0-24")
 want='{"PublicIP":"192.168.77.1","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"'$mac'"}}'
 [[ $value == "$want" ]] || die "lease: $value, expected $want"
-ttl=$(etcdctl lease timetolive "$(etcdctl get -w json "/flannel/net/subnets/$subnet.0-24" | jq -r '.kvs[0].lease' | xargs printf '%x')" | grep -oP 'granted with TTL\(\K[0-9]+')
+ttl=$(etcdctl lease timetolive "$(lease_id "/flannel/net/subnets/$subnet.0-24")" | grep -oP 'granted with TTL\(\K[0-9]+')
 [[ $ttl == 86400 ]] || die "TTL $ttl"
 
 note "health checks in flanneld's words"

@@ -43,15 +43,16 @@ eventually 2 can_ping n1-old 10.5.66.9
 in_ns n1 ip route add 10.5.250.0/24 via 192.168.77.254 proto static   # inside the network, but not flannel's
 
 note "n2 follows etcd as flanneld does"
-(
-  etcdctl watch --prefix "$PREFIX/subnets" | while read -r line; do
-    [[ $line == *VtepMAC* ]] || continue
-    mac=$(jq -r .BackendData.VtepMAC <<<"$line") address=$(jq -r .PublicIP <<<"$line")
-    [[ $address == 192.168.77.1 ]] && flannel_peer n2 n1 "$mac"
-  done
-) &
+mkfifo "$WORK/watch"
+ip netns exec "$TAG-sw" env ETCDCTL_API=3 etcdctl --endpoints "$ETCD_URL" watch --prefix "$PREFIX/subnets" >"$WORK/watch" 2>/dev/null &
 PIDS+=($!)
-eventually 3 pgrep -f "etcdctl --endpoints $ETCD_URL watch --prefix $PREFIX/subnets"
+while read -r line; do
+  [[ $line == *VtepMAC* && $line == *'"192.168.77.1"'* ]] || continue
+  flannel_peer n2 n1 "$(jq -r .BackendData.VtepMAC <<<"$line")"
+done <"$WORK/watch" &
+PIDS+=($!)
+# The watch stands when it has seen a change: the lease written again, as flanneld renews it.
+etcdctl put --ignore-lease "$PREFIX/subnets/10.5.66.0-24" "$(etcdctl get --print-value-only "$PREFIX/subnets/10.5.66.0-24")" >/dev/null
 
 note "knet takes over n1"
 mkdir "$WORK/bin"; ln -s "$KNET" "$WORK/bin/flanneld"

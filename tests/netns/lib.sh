@@ -25,6 +25,7 @@ note() { echo "--- $*"; }
 
 cleanup() {
   local status=$?
+  set +e
   trap - EXIT INT TERM
   if [[ $status -ne 0 && $status -ne 77 ]]; then
     for log in "$WORK"/*/*.log; do [[ -f $log ]] && { echo "=== ${log#"$WORK"/}"; tail -n 40 "$log"; } done
@@ -43,7 +44,7 @@ trap 'exit 130' INT TERM
 eventually() {
   local limit=$1 deadline
   shift
-  deadline=$(($(date +%s%N) + $(awk -v s="$limit" 'BEGIN { printf "%d", s * 1e9 }')))
+  deadline=$(($(date +%s%N) + $(awk -v s="$limit" 'BEGIN { printf "%d", s * 1000 }') * 1000000))
   until "$@" >/dev/null 2>&1; do
     [[ $(date +%s%N) -lt $deadline ]] || { echo "not within $limit s: $*" >&2; "$@" >&2 || true; return 1; }
     sleep 0.02
@@ -53,7 +54,7 @@ eventually() {
 never() {
   local limit=$1 deadline
   shift
-  deadline=$(($(date +%s%N) + $(awk -v s="$limit" 'BEGIN { printf "%d", s * 1e9 }')))
+  deadline=$(($(date +%s%N) + $(awk -v s="$limit" 'BEGIN { printf "%d", s * 1000 }') * 1000000))
   while [[ $(date +%s%N) -lt $deadline ]]; do
     if "$@" >/dev/null 2>&1; then echo "happened, but must not: $*" >&2; return 1; fi
     sleep 0.02
@@ -63,7 +64,7 @@ never() {
 expect() {
   local want=$1 got=0
   shift
-  OUT=$(timeout 30 "$@" 2>&1) || got=$?
+  if [[ $(type -t "$1") == function ]]; then OUT=$("$@" 2>&1) || got=$?; else OUT=$(timeout 30 "$@" 2>&1) || got=$?; fi
   [[ $got -eq $want ]] || { echo "$OUT"; die "exit $got, expected $want: $*"; }
 }
 contains() { [[ $OUT == *"$1"* ]] || { echo "$OUT"; die "output lacks: $1"; }; }
@@ -167,7 +168,9 @@ stop_agent() { # NODE [SIGNAL]
 agent_runs() { kill -0 "${AGENT[$1]}" 2>/dev/null; }
 agent_ready() { knet_in "$1" status >/dev/null 2>&1; }
 status_says() { # NODE JQ-EXPRESSION: of its status; true if the expression is
-  knet_in "$1" status -o json 2>/dev/null | jq -e "$2" >/dev/null
+  local json
+  json=$(knet_in "$1" status -o json 2>/dev/null) || true
+  jq -e "$2" >/dev/null <<<"$json"
 }
 logged() { grep -qE "$2" "$WORK/$1/agent.log"; }  # NODE REGEX
 start_agents() { # NODE...: and wait until each is ready
@@ -190,8 +193,8 @@ declare -A POD_IP POD_IP6
 pod() { # NODE POD: makes the pod's namespace and attaches it; its addresses are in POD_IP[NODE-POD], POD_IP6
   new_ns "$1-$2"
   cni ADD "$1" "$2" >"$WORK/$1/$2.json"
-  POD_IP[$1-$2]=$(jq -r '[.ips[].address | select(contains(":") | not)][0] // "" | split("/")[0]' "$WORK/$1/$2.json")
-  POD_IP6[$1-$2]=$(jq -r '[.ips[].address | select(contains(":"))][0] // "" | split("/")[0]' "$WORK/$1/$2.json")
+  POD_IP[$1-$2]=$(jq -r '[.ips[].address | select(contains(":") | not)][0] // "" | split("/")[0] // ""' "$WORK/$1/$2.json")
+  POD_IP6[$1-$2]=$(jq -r '[.ips[].address | select(contains(":"))][0] // "" | split("/")[0] // ""' "$WORK/$1/$2.json")
 }
 can_ping() { # FROM TO-ADDRESS [PING ARGUMENT...]: from a pod or node, one packet, one second
   local from=$1 to=$2
@@ -225,7 +228,7 @@ etcd_up() {
     in_ns sw ip addr add fd00:77::100/64 dev br0 nodad
   fi
   mkdir -p "$WORK/etcd"
-  in_ns sw etcd --name t --data-dir "$WORK/etcd/data" --listen-client-urls "$ETCD_URL" --advertise-client-urls "$ETCD_URL" \
+  ip netns exec "$TAG-sw" etcd --name t --data-dir "$WORK/etcd/data" --listen-client-urls "$ETCD_URL" --advertise-client-urls "$ETCD_URL" \
     --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
     --initial-cluster t=http://127.0.0.1:2380 "$@" >>"$WORK/etcd/etcd.log" 2>&1 &
   ETCD=$!
@@ -242,6 +245,8 @@ etcdctl() { # as the program, from the switch's namespace
   in_ns sw env ETCDCTL_API=3 etcdctl --endpoints "${ETCDCTL_ENDPOINTS:-$ETCD_URL}" "${ETCDCTL_FLAGS[@]}" "$@"
 }
 PREFIX=/coreos.com/network
+# etcdctl's -w json loses digits of a lease's id in jq.
+lease_id() { printf '%x' "$(etcdctl get -w fields "$1" | awk '$1 == "\"Lease\"" { print $3 }')"; }  # KEY: in hex, as etcdctl lease wants it
 lease_of() { # NODE: the value of its lease in etcd
   etcdctl get --print-value-only "$PREFIX/subnets/$(subnet_of "$1" | tr / -)"
 }
@@ -255,7 +260,7 @@ ours() { # NODE
       ip neigh show dev $dev nud permanent | sort
       bridge fdb show dev $dev | sort
     done
-    ip -4 route show proto 107; ip -6 route show proto 107
+    ip -4 route show proto 107 | sed "s/nhid [0-9]* //"; ip -6 route show proto 107 | sed "s/nhid [0-9]* //"
     nft list table inet knet 2>/dev/null'
 }
 # All that is not ours: what must be the same before and after.
