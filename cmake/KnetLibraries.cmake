@@ -9,6 +9,22 @@ function(knet_archive variable name)
   endif()
 endfunction()
 
+# The same archive without unwind tables: for C code that calls nothing of ours which could throw, half a megabyte of
+# tables that nobody reads. Copied once, at configure time.
+function(knet_c_archive variable name)
+  knet_archive(${variable} ${name})
+  if(NOT CMAKE_OBJCOPY OR KNET_SANITIZE)
+    return()
+  endif()
+  set(slim ${PROJECT_BINARY_DIR}/slim/lib${name}.a)
+  if(NOT EXISTS ${slim} OR ${${variable}} IS_NEWER_THAN ${slim})
+    file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/slim)
+    execute_process(COMMAND ${CMAKE_OBJCOPY} --remove-section=.eh_frame --remove-section=.rela.eh_frame
+      ${${variable}} ${slim} COMMAND_ERROR_IS_FATAL ANY)
+  endif()
+  set(${variable} ${slim} PARENT_SCOPE)
+endfunction()
+
 # Headers only. The definitions that libfmt.a would hold are in src/base/fmt.cpp (Debian 12 has no libfmt.a).
 find_path(KNET_FMT_DIR fmt/core.h REQUIRED)
 
@@ -31,14 +47,14 @@ target_include_directories(knet_libnl SYSTEM INTERFACE ${KNET_LIBNL_DIR})
 target_link_libraries(knet_libnl INTERFACE ${KNET_LIB_nl-genl-3} ${KNET_LIB_nl-route-3} ${KNET_LIB_nl-3} Threads::Threads)
 
 find_path(KNET_SQLITE_DIR sqlite3.h REQUIRED)
-knet_archive(KNET_LIB_sqlite3 sqlite3)
+knet_c_archive(KNET_LIB_sqlite3 sqlite3)
 add_library(knet_sqlite INTERFACE)
 target_include_directories(knet_sqlite SYSTEM INTERFACE ${KNET_SQLITE_DIR})
 target_link_libraries(knet_sqlite INTERFACE ${KNET_LIB_sqlite3} Threads::Threads m dl)
 
 find_path(KNET_OPENSSL_DIR openssl/ssl.h REQUIRED)
-knet_archive(KNET_LIB_ssl ssl)
-knet_archive(KNET_LIB_crypto crypto)
+knet_c_archive(KNET_LIB_ssl ssl)
+knet_c_archive(KNET_LIB_crypto crypto)
 add_library(knet_openssl INTERFACE)
 target_include_directories(knet_openssl SYSTEM INTERFACE ${KNET_OPENSSL_DIR})
 target_link_libraries(knet_openssl INTERFACE ${KNET_LIB_ssl} ${KNET_LIB_crypto} Threads::Threads dl)
