@@ -52,9 +52,9 @@ bool can_make(NlSocket& socket, std::string_view kind) {
 }
 
 bool has_nf_tables() {
-  NlSocket socket(NETLINK_NETFILTER);
+  auto socket = open_netfilter_socket();
   NlMessage message;
-  return socket.request(begin_nft(message, NFT_MSG_GETGEN, 0, AF_UNSPEC)).error == 0;
+  return socket && socket->request(begin_nft(message, NFT_MSG_GETGEN, 0, AF_UNSPEC)).error == 0;
 }
 
 bool has_nexthops(NlSocket& socket) {

@@ -1,5 +1,6 @@
 // The kernel of the current network namespace as a Plane: observe() dumps, apply() sends batches. One thread at a time;
-// it stays in the namespace in which it was made (sockets are opened in the constructor). It never runs a program.
+// it stays in the namespace in which it was made (sockets are opened in the constructor); only sysctls are those of the
+// calling thread's namespace. It never runs a program.
 #pragma once
 
 #include <memory>

@@ -54,7 +54,7 @@ struct KernelMonitor::State {
   explicit State(std::vector<uint32_t> ports) : own_ports(std::move(ports)) {}
 
   NlSocket route{NETLINK_ROUTE};
-  NlSocket nft{NETLINK_NETFILTER};
+  std::unique_ptr<NlSocket> nft = open_netfilter_socket();
   Fd epoll{epoll_create1(EPOLL_CLOEXEC)};
   std::vector<uint32_t> own_ports;
   std::unordered_map<int, Known> links;
@@ -164,13 +164,15 @@ KernelMonitor::KernelMonitor(std::vector<uint32_t> own_ports) : state_(std::make
     state_->route.join(group);
   // These two are not everywhere (before 5.3; without privilege or nf_tables): the periodic scan is all there is then.
   for (auto [socket, group] : {std::pair<NlSocket*, unsigned>{&state_->route, RTNLGRP_NEXTHOP},
-                               std::pair<NlSocket*, unsigned>{&state_->nft, NFNLGRP_NFTABLES}}) {
+                               std::pair<NlSocket*, unsigned>{state_->nft.get(), NFNLGRP_NFTABLES}}) {
+    if (!socket) continue;
     try {
       socket->join(group);
     } catch (const Error&) {
     }
   }
-  for (const NlSocket* socket : {&state_->route, &state_->nft}) {
+  for (const NlSocket* socket : {&state_->route, state_->nft.get()}) {
+    if (!socket) continue;
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.fd = socket->fd();
@@ -188,7 +190,8 @@ Kinds KernelMonitor::drain() {
   State& state = *state_;
   bool whole =
       state.route.receive_waiting([&](const nlmsghdr* message) { dirty |= state.route_socket_event(message); });
-  whole = state.nft.receive_waiting([&](const nlmsghdr* message) { dirty |= state.nft_event(message); }) && whole;
+  if (state.nft)
+    whole = state.nft->receive_waiting([&](const nlmsghdr* message) { dirty |= state.nft_event(message); }) && whole;
   if (whole) return dirty;
   state.learn_links();
   return all_kinds();

@@ -275,6 +275,14 @@ NlFailure NlSocket::request(NlMessage& message, const std::function<void(const n
   return result;
 }
 
+std::unique_ptr<NlSocket> open_netfilter_socket() {
+  try {
+    return std::make_unique<NlSocket>(NETLINK_NETFILTER);
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
 void NlBatch::add(NlMessage& message, uint32_t cookie) {
   size_t size = NLMSG_ALIGN(message.size());
   if (!bytes_.empty() && (bytes_.size() + size > kSendBytes || cookies_.size() >= socket_.ack_room())) flush();

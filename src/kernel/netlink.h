@@ -157,6 +157,9 @@ class NlSocket {
   int dump_error_ = 0;
 };
 
+/// A NETLINK_NETFILTER socket; null where the kernel has no netfilter.
+std::unique_ptr<NlSocket> open_netfilter_socket();
+
 /// Collects messages and sends many of them per system call. Only the last of each send asks for an ack: refusals are
 /// always reported. The kernel has done everything when flush() returns.
 class NlBatch {

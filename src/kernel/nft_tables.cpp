@@ -117,14 +117,15 @@ void add_expressions(Fingerprint& print, Attr list) {
 }  // namespace
 
 struct NftTables::State {
-  NlSocket socket{NETLINK_NETFILTER};
+  std::unique_ptr<NlSocket> socket = open_netfilter_socket();
   NlMessage message;
 
   bool dump(int type, uint8_t family, const std::function<void(NlMessage&)>& filter, const std::function<void()>& reset,
             const std::function<void(const nlmsghdr*, uint8_t)>& each) {
+    if (!socket) return false;
     begin_nft(message, type, 0, family);
     if (filter) filter(message);
-    auto result = socket.dump(message, reset, [&](const nlmsghdr* answer) {
+    auto result = socket->dump(message, reset, [&](const nlmsghdr* answer) {
       each(answer, static_cast<const nfgenmsg*>(NLMSG_DATA(answer))->nfgen_family);
     });
     return result == NlSocket::Dump::whole;
@@ -133,7 +134,7 @@ struct NftTables::State {
   std::optional<uint32_t> generation() {
     std::optional<uint32_t> id;
     begin_nft(message, NFT_MSG_GETGEN, 0, AF_UNSPEC);
-    NlFailure failure = socket.request(message, [&](const nlmsghdr* answer) {
+    NlFailure failure = socket->request(message, [&](const nlmsghdr* answer) {
       id = Attrs<NFTA_GEN_ID>(answer, sizeof(nfgenmsg))[NFTA_GEN_ID].be32();
     });
     return failure.error ? std::nullopt : id;
@@ -216,7 +217,7 @@ struct NftTables::State {
         result = {0, EAGAIN, "the table could not be read back"};
         continue;
       }
-      NftTransaction transaction(socket);
+      NftTransaction transaction(*socket);
       render_seal(transaction, table.name, fmt::format("{}{:016x} {:016x}", kSealComment, table.digest, print.value()));
       result = transaction.commit(now);
       if (result.error != ERESTART && result.error != EAGAIN) return result;
@@ -226,9 +227,10 @@ struct NftTables::State {
 
   template <typename Render>
   NlFailure commit(Render render) {
+    if (!socket) return {0, EOPNOTSUPP, "this kernel has no netfilter"};
     NlFailure result;
     for (int left = kTries; left > 0; --left) {
-      NftTransaction transaction(socket);
+      NftTransaction transaction(*socket);
       render(transaction);
       result = transaction.commit();
       if (result.error != ERESTART && result.error != EAGAIN) return result;
@@ -280,7 +282,7 @@ struct NftTables::State {
 
 NftTables::NftTables() : state_(std::make_unique<State>()) {}
 NftTables::~NftTables() = default;
-uint32_t NftTables::port() const { return state_->socket.port(); }
+uint32_t NftTables::port() const { return state_->socket ? state_->socket->port() : 0; }
 
 bool NftTables::read_tables(std::vector<NftTable>& out) {
   std::vector<std::string> names;
