@@ -53,7 +53,9 @@ void print_status(const StatusSnapshot& status, bool all) {
   const int64_t now = unix_now();
   Table table({{""}, {"", Column::Kind::free}});
   std::string counts;
-  for (const auto& [kind, count] : status.wanted) counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, kind);
+  for (const auto& [kind, count] : status.wanted) {
+    if (count > 0) counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", kind, count);
+  }
   const Tone bad = Tone::bad;
   table.add({"node", Cell(fmt::format("{}, {}", status.node, verdict_of(status)), status.ready ? Tone::plain : bad)});
   table.add({"agent", fmt::format("knet {}, pid {}, up {}", status.version, status.pid, since(status.since, now))});
