@@ -21,6 +21,8 @@ constexpr auto kQuiet = 10ms;          // of events before a turn
 constexpr auto kLongestBurst = 100ms;  // of events that a turn waits for
 constexpr auto kTurnRetry = 1s;        // after a turn that failed as a whole
 constexpr auto kCacheAfter = 500ms;    // without a word from the store
+constexpr size_t kLargeTurn = 1000;    // changes
+constexpr auto kTrimAfter = 2s;        // a large change, and what follows it
 constexpr auto kServiceAfter = 10s;    // systemd is told that we run, ready or not
 
 int64_t unix_now() {
@@ -107,6 +109,7 @@ AgentLoop::Time AgentLoop::next_wake() const {
   if (now_) consider(Clock::now());
   if (retry_at_) wake = *retry_at_;  // a broken turn is not tried again before
   consider(save_at_);
+  consider(trim_at_);
   consider(uplink_check_at_);
   if (cache_ && !synced_ && !cached_) consider(started_ + kCacheAfter);
   if (!service_told_) consider(started_ + kServiceAfter);
@@ -182,6 +185,10 @@ void AgentLoop::timers() {
   const bool held = retry_at_ && now < *retry_at_;
   if (!held && (now_ || quiet || retry_at_ || now >= reconciler_.due())) turn();
   if (save_at_ && now >= *save_at_) save_cache();
+  if (trim_at_ && now >= *trim_at_) {
+    trim_at_.reset();
+    give_back_memory();
+  }
   if (!service_told_ && now >= started_ + kServiceAfter) tell_service(unready());
 }
 
@@ -198,6 +205,7 @@ void AgentLoop::turn() {
   ++turns_;
   applied_ += turn.applied;
   failed_ops_ += turn.failed;
+  if (turn.applied > kLargeTurn) trim_at_ = end + kTrimAfter;
   if (turn.repair) repairs_ += turn.applied;
   log_turn(turn);
   if (reconciler_.dirty()) soon(end);
@@ -208,7 +216,7 @@ void AgentLoop::turn() {
       fresh_start_ = false;
       first_route_seconds_ = std::chrono::duration<double>(end - started_).count();
       log::info("first sync with the store done, {:.3f} s after the start", first_route_seconds_);
-      give_back_memory();
+      trim_at_ = end + kTrimAfter;
     }
     if (reconciler_.complete()) keeper_->seen(seen_, membership_.nodes().size());
   }

@@ -53,7 +53,6 @@ class AgentLoop {
   void on(StoreStateMessage& message);
   void on(SnapshotMessage& message);
   void on(EventsMessage& message);
-  void on(ConfigMessage& message);
   void on(LeaseMessage& message);
   void on(RenewedMessage& message);
   void on(LeaseTroubleMessage& message);
@@ -125,6 +124,7 @@ class AgentLoop {
   bool now_ = true;                              // act without waiting for quiet
   std::optional<Time> retry_at_;                 // after a turn that failed as a whole
   std::optional<Time> save_at_;
+  std::optional<Time> trim_at_;                  // memory is given back after a large change
   Time last_save_{};
   bool fresh_start_ = true;                      // nothing applied yet
   bool service_told_ = false;

@@ -63,6 +63,7 @@ void AgentLoop::on(SnapshotMessage& message) {
   if (!synced_) log::info("store {} read at revision {}: {} leases", where_, rev, membership_.leases().size());
   synced_ = true;
   on_changes(change, rev);
+  announce();
   view_dirty_ = true;
   at_once();
 }
@@ -108,10 +109,16 @@ bool AgentLoop::note_nodes() {
   return fresh;
 }
 
-void AgentLoop::on(ConfigMessage& message) { use_config(message.json); }
-
 void AgentLoop::use_config(const std::string& json) {
-  if (json.empty() || json == config_json_) return;
+  if (json.empty()) {
+    const StorePaths paths{options_.settings.store.prefix};
+    const bool told = !config_trouble_.empty();
+    config_trouble_ = fmt::format("{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
+                                  where_, paths.config(), where_);
+    if (!told) log::warning("{}", config_trouble_);
+    return;
+  }
+  if (json == config_json_) return;
   config_json_ = json;
   std::vector<std::string> notices;
   try {
@@ -221,7 +228,8 @@ void AgentLoop::refresh_self(const Observed& observed) {
 }
 
 void AgentLoop::announce() {
-  if (!config_ || !self_) return;
+  // Not before the cluster is read: two readings at once would take twice the memory.
+  if (!config_ || !self_ || !synced_) return;
   AcquireRequest request;
   const LeaseData data = mode_registry().get(config_->mode).announce(*config_, *self_);
   request.node = node_record(*self_);
@@ -280,14 +288,7 @@ void AgentLoop::save_cache() {
   const auto& view = reconciler_.view();
   if (!view || !reconciler_.complete()) return;
   last_save_ = Clock::now();
-  CachedView cached;
-  cached.config_json = config_json_;
-  cached.node = identity_.name;
-  cached.own = view->self.lease;
-  cached.peers = view->leases;
-  cached.names = view->names;
-  cached.rev = view->rev;
-  save_view_cache(options_.paths.view_cache(), cached);
+  save_view_cache(options_.paths.view_cache(), config_json_, *view);
 }
 
 }  // namespace knet

@@ -9,7 +9,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstPause{200};
 constexpr std::chrono::milliseconds kLongestPause{15'000};
-constexpr std::chrono::milliseconds kConfigPause{1000};  // nobody has run init yet
 
 }  // namespace
 
@@ -73,10 +72,8 @@ void LeaseKeeper::run() {
       std::unique_lock lock(mutex_);
       const auto until = wait.count() > 0 ? Clock::now() + wait : next_due();
       auto ready = [this] { return stopping_ || ordered_; };
-      if (config_known_ || wait.count() > 0) {
-        if (until == Clock::time_point::max()) wake_.wait(lock, ready);
-        else wake_.wait_until(lock, until, ready);
-      }
+      if (until == Clock::time_point::max()) wake_.wait(lock, ready);
+      else wake_.wait_until(lock, until, ready);
       if (stopping_) return;
       orders = std::exchange(orders_, Orders{{}, 0, false, orders_.seen, orders_.nodes});
       ordered_ = false;
@@ -89,7 +86,7 @@ void LeaseKeeper::run() {
     } catch (const Error& error) {
       trouble_ = true;
       mailbox_.post(LeaseTroubleMessage{error.kind, error.text});
-      wait = config_known_ || error.kind != ErrorKind::config ? std::clamp(wait * 2, kFirstPause, kLongestPause) : kConfigPause;
+      wait = std::clamp(wait * 2, kFirstPause, kLongestPause);
     } catch (const std::exception& error) {
       trouble_ = true;
       mailbox_.post(LeaseTroubleMessage{ErrorKind::bug, error.what()});
@@ -111,22 +108,12 @@ void LeaseKeeper::work(Orders orders) {
     lost_ = true;
     log::warning("our lease of {} was changed or deleted in the store; taking it again", subnets_text(*lease_));
   }
-  // What was ordered is kept by now, should the store fail us here.
-  if (!config_known_) ask_config();
+  // What was ordered is kept by now, should the store fail us from here on.
   if (!request_) return;
   const SubnetChoice have = lease_ ? SubnetChoice{lease_->subnet, lease_->subnet6} : SubnetChoice{};
   if (!lease_ || lost_ || !fits(request_->config, have)) take_lease();
   else bring_up_to_date();
   look_after(Clock::now());
-}
-
-void LeaseKeeper::ask_config() {
-  auto config = cluster_.load_config();
-  if (!config)
-    fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
-         store_->where(), cluster_.paths().config(), store_->where());
-  config_known_ = true;
-  mailbox_.post(ConfigMessage{std::move(config->json)});
 }
 
 void LeaseKeeper::take_lease() {

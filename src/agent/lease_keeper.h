@@ -46,7 +46,6 @@ class LeaseKeeper {
 
   void run();
   void work(Orders orders);
-  void ask_config();
   void take_lease();
   void bring_up_to_date();
   void look_after(Clock::time_point now);
@@ -63,7 +62,6 @@ class LeaseKeeper {
   Orders orders_;
 
   // The thread's own.
-  bool config_known_ = false;
   std::optional<AcquireRequest> request_;
   std::optional<Lease> lease_;
   bool lost_ = false;       // by the store's word; to be taken again

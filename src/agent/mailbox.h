@@ -34,10 +34,6 @@ struct EventsMessage {
   std::vector<StoreEvent> events;
   Revision rev;
 };
-/// The network config, read ahead of the snapshot so that the node's address is chosen meanwhile.
-struct ConfigMessage {
-  std::string json;
-};
 /// Our subnet was taken, or taken again, or its content changed.
 struct LeaseMessage {
   Lease lease;
@@ -52,8 +48,8 @@ struct LeaseTroubleMessage {
   std::string text;  // empty: it is over
 };
 
-using AgentMessage = std::variant<StoreStateMessage, SnapshotMessage, EventsMessage, ConfigMessage, LeaseMessage,
-                                  RenewedMessage, LeaseTroubleMessage>;
+using AgentMessage = std::variant<StoreStateMessage, SnapshotMessage, EventsMessage, LeaseMessage, RenewedMessage,
+                                  LeaseTroubleMessage>;
 
 class Mailbox {
  public:

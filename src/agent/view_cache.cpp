@@ -47,13 +47,15 @@ std::optional<NamedLease> parse_lease_line(std::string_view rest) {
 
 }  // namespace
 
-std::string format_cached_view(const CachedView& view) {
+std::string format_cached_view(const std::string& config_json, const ClusterView& view) {
+  const std::string& node = view.self.name;
   std::string out(kHead);
-  const nlohmann::json head = {{"node", view.node}, {"revision", view.rev}, {"config", view.config_json}};
+  const nlohmann::json head = {{"node", node}, {"revision", view.rev}, {"config", config_json}};
   out += "\n" + head.dump() + "\n";
-  if (view.own.subnet || view.own.subnet6) append_lease(out, "own", view.own, view.node);
-  for (size_t i = 0; i < view.peers.size(); ++i)
-    append_lease(out, "lease", view.peers[i], i < view.names.size() ? view.names[i] : std::string_view());
+  const Lease& own = view.self.lease;
+  if (own.subnet || own.subnet6) append_lease(out, "own", own, node);
+  for (size_t i = 0; i < view.leases.size(); ++i)
+    append_lease(out, "lease", view.leases[i], i < view.names.size() ? view.names[i] : std::string_view());
   out += fmt::format("{}{:016x}\n", kFoot, fingerprint(out));
   return out;
 }
@@ -101,9 +103,9 @@ std::optional<CachedView> load_view_cache(const std::filesystem::path& path) {
   return text ? parse_cached_view(*text) : std::nullopt;
 }
 
-void save_view_cache(const std::filesystem::path& path, const CachedView& view) {
+void save_view_cache(const std::filesystem::path& path, const std::string& config_json, const ClusterView& view) {
   // Not durable: the loop must not wait for a disk, and a file cut short by a power cut is known by its checksum.
-  write_file(path, format_cached_view(view), 0600, false);
+  write_file(path, format_cached_view(config_json, view), 0600, false);
 }
 
 }  // namespace knet

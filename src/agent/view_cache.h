@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/lease.h"
+#include "core/view.h"
 
 namespace knet {
 
@@ -21,12 +21,13 @@ struct CachedView {
   Revision rev = 0;
 };
 
-std::string format_cached_view(const CachedView& view);
+/// Of a view whose config was read from `config_json`.
+std::string format_cached_view(const std::string& config_json, const ClusterView& view);
 /// Nothing if it is of another version, cut short or damaged.
 std::optional<CachedView> parse_cached_view(std::string_view text);
 
 std::optional<CachedView> load_view_cache(const std::filesystem::path& path);
 /// Atomic. Throws Error{kernel}.
-void save_view_cache(const std::filesystem::path& path, const CachedView& view);
+void save_view_cache(const std::filesystem::path& path, const std::string& config_json, const ClusterView& view);
 
 }  // namespace knet

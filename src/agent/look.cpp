@@ -1,0 +1,90 @@
+#include "agent/look.h"
+
+#include <algorithm>
+
+#include "agent/endpoint_watch.h"
+#include "agent/enrol.h"
+#include "agent/once.h"
+#include "agent/view_cache.h"
+#include "base/error.h"
+#include "core/compose.h"
+#include "store/cluster_store.h"
+
+namespace knet {
+namespace {
+
+bool is_own(const Lease& lease, const LocalNode& self) {
+  return (self.public_ip && lease.public_ip == self.public_ip) || (self.public_ip6 && lease.public_ip6 == self.public_ip6);
+}
+
+[[noreturn]] void fail_without_subnet(const std::string& name, const std::string& store) {
+  fail(ErrorKind::config, "{} holds no subnet in {}; enrol it with: knet join", name, store);
+}
+
+ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings, const Identity& identity, const Observed& host,
+                            LinuxPlane& plane, Look& look) {
+  const std::unique_ptr<Store> store = open_store(settings.store);
+  look.store = store->where();
+  const StorePaths keys{settings.store.prefix};
+  const std::optional<ConfigText> text = ClusterStore(*store, keys).load_config();
+  if (!text)
+    fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
+         look.store, keys.config(), settings.store.url);
+  NetworkConfig config = parse_network_config(text->json, mode_registry());
+  config.masquerade = config.masquerade && settings.masquerade;
+  const LocalNode self = describe_self(identity, settings, config, host, ask_reach(plane, settings.uplink));
+  ClusterView view = *load_view(*store, keys, config, self, paths, &look.notes);
+  const auto own = std::find_if(view.leases.begin(), view.leases.end(), [&](const Lease& lease) { return is_own(lease, self); });
+  if (own == view.leases.end()) fail_without_subnet(identity.name, look.store);
+  view.self.lease = *own;
+  view.names.erase(view.names.begin() + (own - view.leases.begin()));
+  view.leases.erase(own);
+  drop_conflicts(view);
+  return view;
+}
+
+ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings, const Identity& identity, const Observed& host,
+                           LinuxPlane& plane, const Error& why) {
+  auto cache = load_view_cache(paths.view_cache());
+  if (!cache || cache->node != identity.name) throw why;
+  ClusterView view;
+  view.config = parse_network_config(cache->config_json, mode_registry());
+  view.config.masquerade = view.config.masquerade && settings.masquerade;
+  view.self = describe_self(identity, settings, view.config, host, ask_reach(plane, settings.uplink));
+  view.self.lease = cache->own;
+  view.leases = std::move(cache->peers);
+  view.names = std::move(cache->names);
+  view.rev = cache->rev;
+  view.endpoints = read_endpoints(paths.endpoints());
+  drop_conflicts(view);
+  return view;
+}
+
+}  // namespace
+
+std::unique_ptr<Look> look_at_node(const NodePaths& paths, const NodeSettings& settings, LinuxPlane& plane) {
+  auto look = std::make_unique<Look>();
+  const Identity identity = identify(paths, settings, false);
+  plane.watch_sysctls(self_sysctls());
+  const Observed host = plane.observe(self_kinds());
+  try {
+    look->view = view_from_store(paths, settings, identity, host, plane, *look);
+  } catch (const Error& error) {
+    if (error.kind != ErrorKind::store) throw;
+    look->view = view_from_disk(paths, settings, identity, host, plane, error);
+    look->live = false;
+    look->notes.push_back(fmt::format("the store is away ({}); shown is the view kept at revision {}", error.text, look->view.rev));
+  }
+  look->desired = compose(look->view, mode_registry());
+  plane.watch_sysctls(look->desired.net);
+  look->observed = plane.observe(all_kinds());
+  for (size_t kind = 0; kind < kKinds; ++kind)
+    if (!look->observed.complete.test(kind)) look->unread.emplace_back(to_string(static_cast<Kind>(kind)));
+  const Plan plan = diff(look->desired, look->observed, ownership_of(look->view));
+  look->rows = route_rows(look->view, look->desired, look->observed, plan, {});
+  look->notes.insert(look->notes.end(), look->desired.notices.begin(), look->desired.notices.end());
+  look->notes.insert(look->notes.end(), look->desired.blockers.begin(), look->desired.blockers.end());
+  return look;
+}
+
+}  // namespace knet
