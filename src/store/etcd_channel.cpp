@@ -65,7 +65,7 @@ bool EtcdChannel::authenticate(milliseconds timeout, Attempt& result) {
   Member& member = members_[current_];
   member.token.clear();
   HttpReply reply = client().post("/v3/auth/authenticate", etcd::authenticate_request(settings_.user, settings_.password), "",
-                                  timeout, kAnswerLimit);
+                                  timeout, timeout, kAnswerLimit);
   if (reply.failure != HttpFailure::none) {
     result.why = reply.reason;
     return false;
@@ -81,18 +81,19 @@ bool EtcdChannel::authenticate(milliseconds timeout, Attempt& result) {
   return false;
 }
 
-EtcdChannel::Attempt EtcdChannel::attempt(const std::string& path, const std::string& body, Repeat repeat, milliseconds timeout) {
+EtcdChannel::Attempt EtcdChannel::attempt(const std::string& path, const std::string& body, Repeat repeat, milliseconds share,
+                                          milliseconds left) {
   Attempt result;
   Member& member = members_[current_];
   bool fresh = false;
-  Clock::time_point deadline = Clock::now() + timeout;
+  Clock::time_point deadline = Clock::now() + (repeat == Repeat::safe ? share : left);
   if (!settings_.user.empty() && member.token.empty()) {
-    if (!authenticate(timeout, result)) return result;
+    if (!authenticate(share, result)) return result;
     fresh = true;
   }
   for (;;) {
-    milliseconds left = std::max(std::chrono::duration_cast<milliseconds>(deadline - Clock::now()), milliseconds(1));
-    HttpReply reply = client().post(path, body, member.token, left, kAnswerLimit);
+    left = std::max(std::chrono::duration_cast<milliseconds>(deadline - Clock::now()), milliseconds(1));
+    HttpReply reply = client().post(path, body, member.token, share, left, kAnswerLimit);
     if (reply.failure != HttpFailure::none) {
       result.why = reply.reason;
       bool sent = reply.failure != HttpFailure::connect;
@@ -143,7 +144,7 @@ std::string EtcdChannel::call(const std::string& path, const std::string& body, 
       whys += fmt::format("{}{}: not asked, {} ms were over", whys.empty() ? "" : "; ", endpoint(), settings_.timeout.count());
       break;
     }
-    Attempt result = attempt(path, body, repeat, share);
+    Attempt result = attempt(path, body, repeat, share, left);
     if (result.done) return std::move(result.body);
     whys += fmt::format("{}{}: {}", whys.empty() ? "" : "; ", endpoint(), result.why);
     rotate();

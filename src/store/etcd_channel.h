@@ -57,7 +57,9 @@ class EtcdChannel {
     std::string why;
   };
   HttpClient& client();
-  Attempt attempt(const std::string& path, const std::string& body, Repeat repeat, std::chrono::milliseconds timeout);
+  /// What may be repeated gets `share` of the time, so that others can be asked; what may not gets all that is `left`.
+  Attempt attempt(const std::string& path, const std::string& body, Repeat repeat, std::chrono::milliseconds share,
+                  std::chrono::milliseconds left);
   /// False with the reason if there is no token to be had here.
   bool authenticate(std::chrono::milliseconds timeout, Attempt& result);
 

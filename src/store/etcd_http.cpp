@@ -106,10 +106,10 @@ HttpReply HttpClient::Connection::send(httplib::Request& request, const std::str
   return reply;
 }
 
-HttpReply HttpClient::post(const std::string& path, const std::string& body, const std::string& token, milliseconds timeout,
-                           size_t limit) {
+HttpReply HttpClient::post(const std::string& path, const std::string& body, const std::string& token, milliseconds connect,
+                           milliseconds timeout, size_t limit) {
   Clock::time_point deadline = Clock::now() + timeout;
-  connection_->client.set_connection_timeout(timeout);
+  connection_->client.set_connection_timeout(std::min(connect, timeout));
   connection_->client.set_read_timeout(timeout);
   connection_->client.set_write_timeout(timeout);
   std::string answer;

@@ -37,9 +37,9 @@ class HttpClient {
   HttpClient(const std::string& url, const HttpTls& tls);
   ~HttpClient();
 
-  /// `token` goes bare into Authorization if not empty. The answer must be complete within `timeout`.
-  HttpReply post(const std::string& path, const std::string& body, const std::string& token, std::chrono::milliseconds timeout,
-                 size_t limit);
+  /// `token` goes bare into Authorization if not empty. The answer must be complete within `timeout`, connecting included.
+  HttpReply post(const std::string& path, const std::string& body, const std::string& token, std::chrono::milliseconds connect,
+                 std::chrono::milliseconds timeout, size_t limit);
   /// Hands over a 200 answer's body piece by piece as it comes, until it ends, `on_data` is false, nothing comes for `idle`
   /// or stop() is called. A peer that vanished without a word is noticed by TCP keep-alive within half a minute.
   HttpReply stream(const std::string& path, const std::string& body, const std::string& token, std::chrono::milliseconds connect,

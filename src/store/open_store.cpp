@@ -28,7 +28,7 @@ std::string etcd_endpoint(std::string_view text) {
   std::string_view rest = slashes == std::string_view::npos ? text : text.substr(slashes + 3);
   // Before anything is printed: it may hold a password.
   if (rest.find('@') != std::string_view::npos) {
-    std::string masked = scheme + "://...@" + std::string(rest.substr(rest.rfind('@') + 1));
+    std::string masked = (slashes == std::string_view::npos ? "" : scheme + "://") + "...@" + std::string(rest.substr(rest.rfind('@') + 1));
     refuse(masked, "a user and password do not belong into the URL, where everybody reads them; use --user and --password-file or KNET_STORE_PASSWORD");
   }
   if (slashes == std::string_view::npos) {
