@@ -141,8 +141,8 @@ int down(const Flags& flags) {
     found = true;
     for (const std::string& failure : report.failed) tell(fmt::format("knet lab down: {}: {}", name, failure));
     clean = clean && report.failed.empty();
-    print(fmt::format("{} {}: {}{} stopped\n", name, report.failed.empty() ? "down" : "NOT WHOLLY DOWN", count_of(report.processes, "process", "processes"),
-                      report.namespaces > 0 ? fmt::format(" and {}", count_of(report.namespaces, "namespace")) : ""));
+    print(fmt::format("{} {}: {} stopped{}\n", name, report.failed.empty() ? "down" : "NOT WHOLLY DOWN", count_of(report.processes, "process", "processes"),
+                      report.namespaces > 0 ? fmt::format(", {} removed", count_of(report.namespaces, "namespace")) : ""));
   }
   if (!found) print(flags.all ? "no lab is up\n" : fmt::format("no lab '{}' is up\n", flags.words.name));
   return clean ? kExitOk : kExitFailed;

@@ -1,5 +1,6 @@
 #include "kernel/lab_links.h"
 
+#include <errno.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -91,7 +92,15 @@ void add_pair(Messages& messages, const LabNic& nic, size_t number, size_t segme
   messages.add(fmt::format("plug {} into the switch", nic.port.view()));
 }
 
+/// Else a link-local address is no source for a neighbour solicitation in its first second or two. Where there is no IPv6 there
+/// is no such path.
+void skip_duplicate_detection(std::string_view dev) {
+  const std::string path = fmt::format("net/ipv6/conf/{}/accept_dad", dev);
+  if (int error = write_sysctl(path, "0"); error && error != ENOENT) throw_errno(error, "set {}", path);
+}
+
 void set_up_nic(const LabNic& nic) {
+  skip_duplicate_detection(nic.name.view());
   Messages messages;
   NlMessage& message = messages.message;
   add_loopback(messages);
@@ -117,6 +126,7 @@ void set_up_nic(const LabNic& nic) {
 
 void wire_lab(int switch_fd, const std::vector<LabSegment>& segments, const std::vector<LabNic>& nics, uint32_t mtu) {
   in_netns(switch_fd, [&] {
+    skip_duplicate_detection("default");
     Messages messages;
     add_loopback(messages);
     for (size_t i = 0; i < segments.size(); ++i) add_bridge(messages, segments[i], segment_index(i));
