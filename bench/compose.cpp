@@ -1,5 +1,5 @@
-// compose and diff of 5,000 and 10,000 vxlan and host-gw peers: time and bytes. The reference of the same run is the least
-// that any planner must do with so many objects: copying the desired state and sorting it by key.
+// compose and diff of 5,000 and 10,000 vxlan and host-gw peers: time and bytes. The reference of the same run is the
+// least that any planner must do with so many objects: copying the desired state and sorting it by key.
 #include <malloc.h>
 
 #include <algorithm>
@@ -94,10 +94,11 @@ void measure(const char* mode, uint32_t peers) {
   const double first_ms = best([&] { diff(desired, empty, own); });
   size_t idle_ops = 0;
   const double idle_ms = best([&] { idle_ops = diff(desired, seen, own).size(); });
-  std::printf("%-8s %6u peers: compose %6.2f ms (%4.1fx), diff to empty %6.2f ms (%4.1fx), diff to settled %6.2f ms (%4.1fx), "
-              "copy+sort %5.2f ms; desired %4zu kB, plan %4zu kB for %zu ops, settled plan %zu ops\n",
-              mode, peers, compose_ms, compose_ms / reference, first_ms, first_ms / reference, idle_ms,
-              idle_ms / reference, reference, desired_bytes / 1024, plan_bytes / 1024, full.size(), idle_ops);
+  std::printf(
+      "%-8s %6u peers: compose %6.2f ms (%4.1fx), diff to empty %6.2f ms (%4.1fx), diff to settled %6.2f ms (%4.1fx), "
+      "copy+sort %5.2f ms; desired %4zu kB, plan %4zu kB for %zu ops, settled plan %zu ops\n",
+      mode, peers, compose_ms, compose_ms / reference, first_ms, first_ms / reference, idle_ms, idle_ms / reference,
+      reference, desired_bytes / 1024, plan_bytes / 1024, full.size(), idle_ops);
 }
 
 }  // namespace

@@ -10,7 +10,8 @@ class Alloc : public Mode {
   std::string_view name() const override { return "alloc"; }
   std::string_view summary() const override { return "subnets only; nothing is routed"; }
   std::string_view description() const override {
-    return "Each node takes a subnet and holds its lease; no device, no route to peers. For networks that already route "
+    return "Each node takes a subnet and holds its lease; no device, no route to peers. For networks that already "
+           "route "
            "the pods' addresses, or where another program does it. The own subnet's blackhole route, pods' host routes "
            "and masquerading are as in every mode.";
   }

@@ -12,7 +12,8 @@ class HostGw : public Mode {
   std::string_view name() const override { return "host-gw"; }
   std::string_view summary() const override { return "plain routes; all nodes on one link"; }
   std::string_view description() const override {
-    return "A route to each peer's subnet by way of that peer's address: no tunnel, the full MTU, the least cost. Every node "
+    return "A route to each peer's subnet by way of that peer's address: no tunnel, the full MTU, the least cost. "
+           "Every node "
            "must be on the same link (layer 2); a peer that isn't is named and left out. The announced address must be "
            "the interface's own: behind NAT use vxlan.";
   }
@@ -34,9 +35,10 @@ class HostGw : public Mode {
         continue;
       }
       if (receive == Receive::yes && own && own != uplink.address.addr())
-        out.blocker(fmt::format("host-gw: the announced address {} is not that of {} ({}), so no peer can use it as a "
-                                "gateway; leave out --public-ip, or choose vxlan",
-                                own.str(), uplink.dev.view(), uplink.address.addr().str()));
+        out.blocker(
+            fmt::format("host-gw: the announced address {} is not that of {} ({}), so no peer can use it as a "
+                        "gateway; leave out --public-ip, or choose vxlan",
+                        own.str(), uplink.dev.view(), uplink.address.addr().str()));
       for (const uint32_t peer : peers) {
         const Lease& lease = view.leases[peer];
         if (!subnet_of(lease, family)) continue;

@@ -1,6 +1,6 @@
-// vxlan, flannel's on the wire: one device for each family, knet.<VNI> (IPv4 in IPv4) and knet6.<VNI> (IPv6 in IPv6); for
-// each peer a route by way of an address that stands for it, a neighbour entry from that to its MAC, an fdb entry from there
-// to its public address.
+// vxlan, flannel's on the wire: one device for each family, knet.<VNI> (IPv4 in IPv4) and knet6.<VNI> (IPv6 in IPv6);
+// for each peer a route by way of an address that stands for it, a neighbour entry from that to its MAC, an fdb entry
+// from there to its public address.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -15,7 +15,8 @@ namespace knet {
 namespace {
 
 constexpr OptionSpec kOptions[] = {
-    {"DirectRouting", OptionType::boolean, "false", 0, 0, "plain routes to peers on the same link, vxlan to the others", true},
+    {"DirectRouting", OptionType::boolean, "false", 0, 0, "plain routes to peers on the same link, vxlan to the others",
+     true},
     {"GBP", OptionType::boolean, "false", 0, 0, "group policy extension; only false"},
     {"Learning", OptionType::boolean, "false", 0, 0, "learn MACs from packets; only false"},
     {"MTU", OptionType::integer, "0", 0, 65535, "of the underlay; 0: the interface's own. Pods get 50 less (IPv6: 70)"},
@@ -38,9 +39,7 @@ uint32_t device_mtu(const NetworkConfig& config, const LocalNode& self, Family f
   return outer > overhead(family) ? outer - overhead(family) : 0;
 }
 
-const std::string& data_of(const BackendData& data, Family family) {
-  return family == Family::v6 ? data.v6 : data.v4;
-}
+const std::string& data_of(const BackendData& data, Family family) { return family == Family::v6 ? data.v6 : data.v4; }
 
 std::string_view key_of(Family family) { return family == Family::v6 ? "BackendV6Data" : "BackendData"; }
 
@@ -53,8 +52,10 @@ class Vxlan : public Mode {
   std::string_view name() const override { return "vxlan"; }
   std::string_view summary() const override { return "works on any IP network; the default"; }
   std::string_view description() const override {
-    return "Pods' packets travel in UDP (RFC 7348), kernel to kernel, over whatever connects the nodes. Nothing is learned or "
-           "flooded: each peer's entries come from its lease. With DirectRouting, peers on the same link are reached by plain "
+    return "Pods' packets travel in UDP (RFC 7348), kernel to kernel, over whatever connects the nodes. Nothing is "
+           "learned or "
+           "flooded: each peer's entries come from its lease. With DirectRouting, peers on the same link are reached "
+           "by plain "
            "routes instead. Nodes that run flannel's vxlan with the same VNI and Port are peers like any other.";
   }
   std::span<const OptionSpec> options() const override { return kOptions; }
@@ -67,8 +68,9 @@ class Vxlan : public Mode {
 
   void validate(const NetworkConfig& config) const override {
     if (config.option_bool("Learning", false))
-      fail(ErrorKind::config, "vxlan: Learning true is refused: every peer's MAC comes from its lease, and a learned one would "
-                              "let any host on the underlay draw traffic to itself; leave it out");
+      fail(ErrorKind::config,
+           "vxlan: Learning true is refused: every peer's MAC comes from its lease, and a learned one would "
+           "let any host on the underlay draw traffic to itself; leave it out");
     if (config.option_bool("GBP", false))
       fail(ErrorKind::config, "vxlan: GBP true is refused: nothing here sets or reads group policy ids; leave it out");
     const int64_t mtu = config.option_int("MTU", 0);
@@ -140,7 +142,8 @@ class Vxlan : public Mode {
     for (const Vtep& vtep : vteps) add_vtep(device.name, view.leases[vtep.peer], family, vtep, out);
   }
 
-  static Link add_device(const ClusterView& view, Family family, const Uplink& uplink, const Prefix& own, ModeState& out) {
+  static Link add_device(const ClusterView& view, Family family, const Uplink& uplink, const Prefix& own,
+                         ModeState& out) {
     Link device;
     device.name = vxlan_dev(vni(view.config), family);
     device.type = LinkType::vxlan;
@@ -182,14 +185,15 @@ class Vxlan : public Mode {
     vteps = std::move(kept);
   }
 
-  // What stands for a peer's VTEP as a gateway; local to this node, so that it may differ from what flannel writes. IPv4:
-  // the subnet's network address, on link by decree. IPv6: the link-local address of the MAC (RFC 4291, appendix A), since the
-  // kernel refuses a global one to which any other route leads over another device (ip6_route_check_nh_onlink), even the
-  // one to be replaced.
+  // What stands for a peer's VTEP as a gateway; local to this node, so that it may differ from what flannel writes.
+  // IPv4: the subnet's network address, on link by decree. IPv6: the link-local address of the MAC (RFC 4291, appendix
+  // A), since the kernel refuses a global one to which any other route leads over another device
+  // (ip6_route_check_nh_onlink), even the one to be replaced.
   static IpAddr gateway(const Prefix& subnet, const Mac& mac) {
     if (subnet.is_v4()) return subnet.addr();
     const auto& m = mac.bytes;
-    const uint8_t bytes[16] = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+    const uint8_t bytes[16] = {0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
+                               m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
     return IpAddr::from_bytes(Family::v6, bytes);
   }
 

@@ -37,9 +37,10 @@ void loosen_uplink(const LocalNode& self, ModeState& out) {
   const std::string dev = self.uplink.dev.str();
   if (!self.may_lower_rp_filter) {
     if (self.rp_filter_all == 1)
-      out.notice(fmt::format("net.ipv4.conf.all.rp_filter is 1 (strict) and is left so: what a peer sends by {} is "
-                             "dropped while it is reached another way",
-                             dev));
+      out.notice(
+          fmt::format("net.ipv4.conf.all.rp_filter is 1 (strict) and is left so: what a peer sends by {} is "
+                      "dropped while it is reached another way",
+                      dev));
     return;
   }
   Sysctl sysctl;
@@ -49,7 +50,8 @@ void loosen_uplink(const LocalNode& self, ModeState& out) {
   if (self.rp_filter_all == 0) {
     sysctl.also = "0";
   } else {
-    out.notice(fmt::format("net.ipv4.conf.all.rp_filter is 1 (strict): {} is set to 2 (loose), which counts for it", dev));
+    out.notice(
+        fmt::format("net.ipv4.conf.all.rp_filter is 1 (strict): {} is set to 2 (loose), which counts for it", dev));
   }
   out.add(std::move(sysctl));
 }

@@ -23,7 +23,7 @@ struct Precedence {
   std::string_view loser;
 };
 constexpr Precedence kPrecedence[] = {
-    {Kind::route, "pod", ""},    // a pod of this node is nearer than what any peer announces
+    {Kind::route, "pod", ""},  // a pod of this node is nearer than what any peer announces
     {Kind::sysctl, "node", ""},
 };
 
@@ -62,8 +62,8 @@ void settle(std::vector<T>& objects, const ClusterView& view, DesiredState& stat
     } else if (first.origin.producer == object.origin.producer) {
       // Two peers, or two pods, that claim the same: theirs is the fault, and the older claim stands.
       const bool newer = age(object) < age(first);
-      state.notices.push_back(fmt::format("{} is also claimed by {}, with {}; the older claim stands", text, who(object),
-                                          describe(object)));
+      state.notices.push_back(fmt::format("{} is also claimed by {}, with {}; the older claim stands", text,
+                                          who(object), describe(object)));
       if (newer) first = std::move(object);
     } else {
       fail(ErrorKind::bug, "both {} and {} want {} (the other as {})", who(first), who(object), text, describe(object));
@@ -140,9 +140,9 @@ void add_link_sysctls(DesiredState& state) {
     };
     add("net/ipv4/conf/" + dev + "/rp_filter", "2");
     add("net/ipv6/conf/" + dev + "/accept_ra", "0");
-    const bool holds_v6 = std::any_of(state.net.addresses.begin(), state.net.addresses.end(), [&](const Address& address) {
-      return address.dev == link.name && address.prefix.is_v6();
-    });
+    const bool holds_v6 =
+        std::any_of(state.net.addresses.begin(), state.net.addresses.end(),
+                    [&](const Address& address) { return address.dev == link.name && address.prefix.is_v6(); });
     if (holds_v6) add("net/ipv6/conf/" + dev + "/disable_ipv6", "0");
   }
 }

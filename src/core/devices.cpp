@@ -8,9 +8,7 @@ namespace knet {
 
 namespace {
 
-bool differs_for_good(const Link& want, const Link& seen) {
-  return want.type != seen.type || want.vxlan != seen.vxlan;
-}
+bool differs_for_good(const Link& want, const Link& seen) { return want.type != seen.type || want.vxlan != seen.vxlan; }
 
 bool differs(const Link& want, const Link& seen) {
   return (want.mtu != 0 && want.mtu != seen.mtu) || (!want.mac.is_zero() && want.mac != seen.mac) || want.up != seen.up;

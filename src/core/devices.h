@@ -14,19 +14,19 @@ class Devices {
  public:
   struct Device {
     DevName name;
-    bool here = true;           // stands before the plan, or will after its link stage
+    bool here = true;  // stands before the plan, or will after its link stage
     bool up = true;
-    bool ours = false;          // owned links only
-    bool fresh = false;         // made anew by this plan: nothing seen on it survives
-    bool set_up = false;        // was down: its IPv4 routes, nexthops and neighbours are gone
-    bool mac_set = false;       // gets another MAC: its neighbours are gone
-    bool leaves = false;        // removed at the end of the plan, and what hangs on it goes along
-    std::string obstacle;       // why nothing can be made on it now: "eth0, which is not there"
-    uint32_t waiting = 0;       // objects that wait for it
+    bool ours = false;     // owned links only
+    bool fresh = false;    // made anew by this plan: nothing seen on it survives
+    bool set_up = false;   // was down: its IPv4 routes, nexthops and neighbours are gone
+    bool mac_set = false;  // gets another MAC: its neighbours are gone
+    bool leaves = false;   // removed at the end of the plan, and what hangs on it goes along
+    std::string obstacle;  // why nothing can be made on it now: "eth0, which is not there"
+    uint32_t waiting = 0;  // objects that wait for it
   };
   struct LinkOp {
     Op op;
-    bool early;                 // in the first stage, to make room
+    bool early;  // in the first stage, to make room
   };
 
   /// Decides every link of ours. `links_wanted`: Kind::link is among the kinds to plan.
@@ -50,11 +50,11 @@ class Devices {
   const Observed& seen_;
   const Ownership& own_;
   bool plan_links_;
-  bool whole_;                  // links were read whole: what is not there is missing
-  bool read_;                   // links were read at all
-  std::vector<Device> devices_; // sorted by name
+  bool whole_;                   // links were read whole: what is not there is missing
+  bool read_;                    // links were read at all
+  std::vector<Device> devices_;  // sorted by name
   std::vector<std::string> waiting_;
-  Device* last_ = nullptr;      // thousands of objects in a row ask for one device
+  Device* last_ = nullptr;  // thousands of objects in a row ask for one device
 };
 
 }  // namespace knet

@@ -31,11 +31,22 @@ enum Slot : size_t {
   kSlots
 };
 
-constexpr std::array<std::string_view, kSlots> kSlotNames = {
-    "remove links for recreation", "links",             "sysctls",                  "addresses",
-    "neighbors and fdb",           "nexthops",       "routes",                   "forward accepts",
-    "nft tables",                  "remove nft tables", "remove forward accepts", "remove routes",
-    "remove nexthops",             "remove neighbors and fdb", "remove addresses", "remove links"};
+constexpr std::array<std::string_view, kSlots> kSlotNames = {"remove links for recreation",
+                                                             "links",
+                                                             "sysctls",
+                                                             "addresses",
+                                                             "neighbors and fdb",
+                                                             "nexthops",
+                                                             "routes",
+                                                             "forward accepts",
+                                                             "nft tables",
+                                                             "remove nft tables",
+                                                             "remove forward accepts",
+                                                             "remove routes",
+                                                             "remove nexthops",
+                                                             "remove neighbors and fdb",
+                                                             "remove addresses",
+                                                             "remove links"};
 
 /// What was seen of an object, once it is known what happens to its device.
 enum class Fate : uint8_t {
@@ -47,7 +58,10 @@ enum class Fate : uint8_t {
 class Diff {
  public:
   Diff(const DesiredState& desired, const Observed& observed, const Ownership& own, Kinds kinds)
-      : want_(desired.net), seen_(observed), own_(own), kinds_(kinds),
+      : want_(desired.net),
+        seen_(observed),
+        own_(own),
+        kinds_(kinds),
         devices_(desired, observed, own, kinds.test(static_cast<size_t>(Kind::link))) {
     plan_.desired = &desired.net;
     plan_.observed = &observed.net;
@@ -86,8 +100,10 @@ class Diff {
   // Whether an observed object is ours.
   template <typename T>
   bool owns(const T& seen) const {
-    if constexpr (requires { own_.owns(seen, seen_.net); }) return own_.owns(seen, seen_.net);
-    else return own_.owns(seen);
+    if constexpr (requires { own_.owns(seen, seen_.net); })
+      return own_.owns(seen, seen_.net);
+    else
+      return own_.owns(seen);
   }
   bool owns(const Sysctl&) const { return true; }
 
@@ -113,8 +129,8 @@ class Diff {
   static bool differs(const Nexthop& want, const Nexthop& seen) { return want.onlink != seen.onlink; }
   static bool differs(const Route& want, const Route& seen) {
     return want.type != seen.type || want.protocol != seen.protocol || seen.multipath || want.dev != seen.dev ||
-           want.via != seen.via || want.src != seen.src || want.mtu != seen.mtu ||
-           want.by_nexthop != seen.by_nexthop || (!want.by_nexthop && want.onlink != seen.onlink);
+           want.via != seen.via || want.src != seen.src || want.mtu != seen.mtu || want.by_nexthop != seen.by_nexthop ||
+           (!want.by_nexthop && want.onlink != seen.onlink);
   }
   static constexpr bool differs(const ForwardAccept&, const ForwardAccept&) { return false; }
   static bool differs(const NftTable& want, const NftTable& seen) {
@@ -147,17 +163,24 @@ class Diff {
   // A sysctl that was seen is a path and a value; the wanted one knows its device.
   static const Sysctl& bearer(const Sysctl& want, const Sysctl&) { return want; }
   template <typename T>
-  static const T& bearer(const T&, const T& seen) { return seen; }
+  static const T& bearer(const T&, const T& seen) {
+    return seen;
+  }
   template <typename T>
-  Fate fate_of(const T& want, const T& seen) { return fate(bearer(want, seen)); }
+  Fate fate_of(const T& want, const T& seen) {
+    return fate(bearer(want, seen));
+  }
 
   template <typename T>
   bool possible(const T& want) {
-    if constexpr (std::is_same_v<T, Sysctl>) return devices_.can_hold(want.dev, false);
+    if constexpr (std::is_same_v<T, Sysctl>)
+      return devices_.can_hold(want.dev, false);
     else if constexpr (std::is_same_v<T, Address> || std::is_same_v<T, FdbEntry> || std::is_same_v<T, Neighbor>)
       return devices_.can_hold(want.dev, false);
-    else if constexpr (requires { want.dev; }) return devices_.can_hold(want.dev, true);
-    else return true;
+    else if constexpr (requires { want.dev; })
+      return devices_.can_hold(want.dev, true);
+    else
+      return true;
   }
 
   template <typename T>
@@ -179,15 +202,18 @@ class Diff {
   void meet(uint32_t index, size_t from, size_t to, Slot slot, Slot drop) {
     const T& want = want_.of<T>()[index];
     const auto& seen = seen_.net.of<T>();
-    size_t kept = to;           // ours, and as wanted
-    size_t stale = to;          // ours, to be written over
+    size_t kept = to;   // ours, and as wanted
+    size_t stale = to;  // ours, to be written over
     size_t stranger = to;
     for (size_t j = from; j < to; ++j) {
       const Fate what = fate_of(want, seen[j]);
       if (what == Fate::gone) continue;
-      if (!owns(seen[j])) stranger = std::min(stranger, j);
-      else if (kept == to && what == Fate::stays && !differs(want, seen[j])) kept = j;
-      else stale = std::min(stale, j);
+      if (!owns(seen[j]))
+        stranger = std::min(stranger, j);
+      else if (kept == to && what == Fate::stays && !differs(want, seen[j]))
+        kept = j;
+      else
+        stale = std::min(stale, j);
     }
     // Nexthop objects of others may stand beside ours.
     if (std::is_same_v<T, Nexthop>) stranger = to;

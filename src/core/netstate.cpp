@@ -25,8 +25,8 @@ DevName::DevName(std::string_view name) {
 }
 
 std::string_view to_string(Kind kind) {
-  static constexpr std::string_view names[kKinds] = {"link", "address", "sysctl", "neighbor", "fdb", "nexthop", "route",
-                                                     "forward accept", "nft table"};
+  static constexpr std::string_view names[kKinds] = {"link",    "address", "sysctl",         "neighbor", "fdb",
+                                                     "nexthop", "route",   "forward accept", "nft table"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -39,8 +39,7 @@ const Link* NetState::find_link(const DevName& name) const {
 void sort_by_key(NetState& state) {
   for_each_kind(state, [](auto& objects) {
     const auto less = [](const auto& a, const auto& b) { return a.key() < b.key(); };
-    if (!std::is_sorted(objects.begin(), objects.end(), less))
-      std::stable_sort(objects.begin(), objects.end(), less);
+    if (!std::is_sorted(objects.begin(), objects.end(), less)) std::stable_sort(objects.begin(), objects.end(), less);
   });
 }
 
@@ -51,24 +50,36 @@ std::string prefix_text(const Prefix& prefix) { return prefix.is_host() ? prefix
 
 std::string_view type_text(RouteType type) {
   switch (type) {
-    case RouteType::unicast: return "";
-    case RouteType::blackhole: return "blackhole ";
-    case RouteType::unreachable: return "unreachable ";
-    case RouteType::prohibit: return "prohibit ";
-    case RouteType::throw_: return "throw ";
-    case RouteType::local: return "local ";
-    case RouteType::other: return "other ";
+    case RouteType::unicast:
+      return "";
+    case RouteType::blackhole:
+      return "blackhole ";
+    case RouteType::unreachable:
+      return "unreachable ";
+    case RouteType::prohibit:
+      return "prohibit ";
+    case RouteType::throw_:
+      return "throw ";
+    case RouteType::local:
+      return "local ";
+    case RouteType::other:
+      return "other ";
   }
   return "";
 }
 
 std::string_view type_text(LinkType type) {
   switch (type) {
-    case LinkType::other: return "other";
-    case LinkType::loopback: return "loopback";
-    case LinkType::veth: return "veth";
-    case LinkType::bridge: return "bridge";
-    case LinkType::vxlan: return "vxlan";
+    case LinkType::other:
+      return "other";
+    case LinkType::loopback:
+      return "loopback";
+    case LinkType::veth:
+      return "veth";
+    case LinkType::bridge:
+      return "bridge";
+    case LinkType::vxlan:
+      return "vxlan";
   }
   return "other";
 }

@@ -47,9 +47,10 @@ void add_sysctls(const ClusterView& view, const Origin& origin, DesiredState& ou
 void add_forward_accepts(const ClusterView& view, const Origin& origin, DesiredState& out) {
   for (const ForeignChain& chain : view.self.forward_drops) {
     if (!view.self.forward_accept) {
-      out.notices.push_back(fmt::format("chain {} of table {} drops what is forwarded, pods' packets too; it is left "
-                                        "as it is (--no-forward-accept)",
-                                        chain.chain, chain.table));
+      out.notices.push_back(
+          fmt::format("chain {} of table {} drops what is forwarded, pods' packets too; it is left "
+                      "as it is (--no-forward-accept)",
+                      chain.chain, chain.table));
       continue;
     }
     for (const Prefix& network : view.config.networks()) {
@@ -118,8 +119,9 @@ void add_pod_routes(const ClusterView& view, const Origin& origin, DesiredState&
     for (const IpAddr& address : endpoint.addresses) {
       const auto holds = [&](const Prefix& network) { return network.contains(address); };
       if (std::none_of(networks.begin(), networks.end(), holds)) {
-        out.notices.push_back(fmt::format("pod {} has the address {}, which is outside of the cluster's networks; no route",
-                                          endpoint.pod.empty() ? endpoint.container : endpoint.pod, address.str()));
+        out.notices.push_back(
+            fmt::format("pod {} has the address {}, which is outside of the cluster's networks; no route",
+                        endpoint.pod.empty() ? endpoint.container : endpoint.pod, address.str()));
         continue;
       }
       Route route;

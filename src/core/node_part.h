@@ -1,5 +1,5 @@
-// The part of the desired state that is the same in every mode: the own subnet's blackhole, sysctls, masquerade, accepts in
-// foreign forward chains, pods' host routes. Pure; used by compose() only.
+// The part of the desired state that is the same in every mode: the own subnet's blackhole, sysctls, masquerade,
+// accepts in foreign forward chains, pods' host routes. Pure; used by compose() only.
 #pragma once
 
 #include "core/plan.h"
@@ -7,8 +7,8 @@
 
 namespace knet {
 
-/// Of the own subnet's blackhole route: behind every route that may stand there (a bridge's connected route has 0 or 256),
-/// and the pods' own routes are longer.
+/// Of the own subnet's blackhole route: behind every route that may stand there (a bridge's connected route has 0 or
+/// 256), and the pods' own routes are longer.
 inline constexpr uint32_t kBlackholeMetric = 65535;
 /// kube-proxy marks with this bit what it masquerades itself.
 inline constexpr uint32_t kKubeMasqueradeMark = 0x4000;

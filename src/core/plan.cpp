@@ -6,19 +6,26 @@ namespace knet {
 
 std::string_view to_string(Verb verb) {
   switch (verb) {
-    case Verb::create: return "create";
-    case Verb::replace: return "replace";
-    case Verb::remove: return "remove";
+    case Verb::create:
+      return "create";
+    case Verb::replace:
+      return "replace";
+    case Verb::remove:
+      return "remove";
   }
   return "?";
 }
 
 std::string_view to_string(Why why) {
   switch (why) {
-    case Why::missing: return "missing";
-    case Why::differs: return "differs";
-    case Why::recreate: return "recreate";
-    case Why::unwanted: return "unwanted";
+    case Why::missing:
+      return "missing";
+    case Why::differs:
+      return "differs";
+    case Why::recreate:
+      return "recreate";
+    case Why::unwanted:
+      return "unwanted";
   }
   return "?";
 }

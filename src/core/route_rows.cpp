@@ -13,28 +13,33 @@ namespace knet {
 namespace {
 
 constexpr std::pair<uint8_t, std::string_view> kProtocols[] = {
-    {0, "unspec"}, {1, "redirect"}, {2, "kernel"}, {3, "boot"}, {4, "static"}, {8, "gated"}, {9, "ra"},
-    {10, "mrt"}, {11, "zebra"}, {12, "bird"}, {13, "dnrouted"}, {14, "xorp"}, {15, "ntk"}, {16, "dhcp"},
-    {17, "mrouted"}, {18, "keepalived"}, {42, "babel"}, {99, "openr"}, {107, "knet"}, {186, "bgp"}, {187, "isis"},
-    {188, "ospf"}, {189, "rip"}, {192, "eigrp"}};
+    {0, "unspec"}, {1, "redirect"}, {2, "kernel"},   {3, "boot"},        {4, "static"},    {8, "gated"},
+    {9, "ra"},     {10, "mrt"},     {11, "zebra"},   {12, "bird"},       {13, "dnrouted"}, {14, "xorp"},
+    {15, "ntk"},   {16, "dhcp"},    {17, "mrouted"}, {18, "keepalived"}, {42, "babel"},    {99, "openr"},
+    {107, "knet"}, {186, "bgp"},    {187, "isis"},   {188, "ospf"},      {189, "rip"},     {192, "eigrp"}};
 
 enum class Part : uint8_t { none, ok, missing, differs, unknown };
 
 std::string_view to_string(Part part) {
   switch (part) {
-    case Part::none: return "-";
-    case Part::ok: return "ok";
-    case Part::missing: return "missing";
-    case Part::differs: return "differs";
-    case Part::unknown: return "unknown";
+    case Part::none:
+      return "-";
+    case Part::ok:
+      return "ok";
+    case Part::missing:
+      return "missing";
+    case Part::differs:
+      return "differs";
+    case Part::unknown:
+      return "unknown";
   }
   return "-";
 }
 
 template <typename T>
 const T* find(const std::vector<T>& objects, const std::decay_t<typename T::Key>& key) {
-  const auto it =
-      std::lower_bound(objects.begin(), objects.end(), key, [](const T& object, const auto& k) { return object.key() < k; });
+  const auto it = std::lower_bound(objects.begin(), objects.end(), key,
+                                   [](const T& object, const auto& k) { return object.key() < k; });
   return it != objects.end() && it->key() == key ? &*it : nullptr;
 }
 
@@ -42,11 +47,17 @@ class Rows {
  public:
   Rows(const ClusterView& view, const DesiredState& desired, const Observed& observed, const Plan& plan,
        const Failures& failures)
-      : view_(view), desired_(desired), want_(desired.net), observed_(observed), seen_(observed.net), failures_(failures),
+      : view_(view),
+        desired_(desired),
+        want_(desired.net),
+        observed_(observed),
+        seen_(observed.net),
+        failures_(failures),
         own_(ownership_of(view)) {
     for (const Foreign& foreign : plan.foreign) {
       if (foreign.wanted.kind == Kind::route) foreign_.emplace(foreign.wanted.index, &foreign.text);
-      if (foreign.wanted.kind == Kind::link) foreign_links_.emplace(want_.links.at(foreign.wanted.index).name, &foreign.text);
+      if (foreign.wanted.kind == Kind::link)
+        foreign_links_.emplace(want_.links.at(foreign.wanted.index).name, &foreign.text);
     }
   }
 
@@ -116,8 +127,10 @@ class Rows {
     if (const auto it = foreign_links_.find(want.dev); it != foreign_links_.end()) {
       worsen(row, RowState::foreign, fmt::format("{} can't be made: {} is not ours", want.dev.view(), *it->second));
     } else if (seen == nullptr) {
-      if (whole<Link>()) worsen(row, RowState::broken, fmt::format("{} is not there", want.dev.view()));
-      else worsen(row, RowState::unknown, "links could not be read");
+      if (whole<Link>())
+        worsen(row, RowState::broken, fmt::format("{} is not there", want.dev.view()));
+      else
+        worsen(row, RowState::unknown, "links could not be read");
     } else if (!seen->up) {
       worsen(row, RowState::broken, fmt::format("{} is down", want.dev.view()));
     } else if (link != nullptr && (link->type != seen->type || link->vxlan != seen->vxlan)) {
@@ -154,11 +167,14 @@ class Rows {
     Part nexthop = Part::none, neighbor = Part::none, fdb = Part::none;
     if (want.via) {
       if (const Nexthop* object = want.by_nexthop ? find(want_.nexthops, {want.dev, want.via}) : nullptr)
-        nexthop = part<Nexthop>(*object, "nexthop", [](const Nexthop& a, const Nexthop& b) { return a.onlink == b.onlink; }, row);
+        nexthop = part<Nexthop>(
+            *object, "nexthop", [](const Nexthop& a, const Nexthop& b) { return a.onlink == b.onlink; }, row);
       if (const Neighbor* object = find(want_.neighbors, {want.dev, want.via})) {
-        neighbor = part<Neighbor>(*object, "neighbor", [](const Neighbor& a, const Neighbor& b) { return a.mac == b.mac; }, row);
+        neighbor = part<Neighbor>(
+            *object, "neighbor", [](const Neighbor& a, const Neighbor& b) { return a.mac == b.mac; }, row);
         if (const FdbEntry* entry = find(want_.fdb, {want.dev, object->mac}))
-          fdb = part<FdbEntry>(*entry, "fdb", [](const FdbEntry& a, const FdbEntry& b) { return a.dst == b.dst; }, row);
+          fdb = part<FdbEntry>(
+              *entry, "fdb", [](const FdbEntry& a, const FdbEntry& b) { return a.dst == b.dst; }, row);
       }
     }
     row.part_nexthop = to_string(nexthop);
@@ -177,10 +193,17 @@ class Rows {
     row.mode = row.node = "-";
     row.part_nexthop = row.part_neighbor = row.part_fdb = "-";
     switch (route.type) {
-      case RouteType::blackhole: row.dev = "blackhole"; break;
-      case RouteType::unreachable: row.dev = "unreachable"; break;
-      case RouteType::prohibit: row.dev = "prohibit"; break;
-      default: row.dev = route.dev ? route.dev.str() : "-";
+      case RouteType::blackhole:
+        row.dev = "blackhole";
+        break;
+      case RouteType::unreachable:
+        row.dev = "unreachable";
+        break;
+      case RouteType::prohibit:
+        row.dev = "prohibit";
+        break;
+      default:
+        row.dev = route.dev ? route.dev.str() : "-";
     }
     return row;
   }
@@ -236,7 +259,7 @@ class Rows {
   const NetState& seen_;
   const Failures& failures_;
   Ownership own_;
-  std::map<uint32_t, const std::string*> foreign_;      // by index of the wanted route
+  std::map<uint32_t, const std::string*> foreign_;       // by index of the wanted route
   std::map<DevName, const std::string*> foreign_links_;  // by the wanted link's name
   std::vector<RouteRow> rows_;
 };
@@ -248,12 +271,18 @@ bool is_wanted(const RouteRow& row) { return row.state != RowState::stale && row
 
 std::string_view to_string(RowState state) {
   switch (state) {
-    case RowState::ok: return "ok";
-    case RowState::pending: return "pending";
-    case RowState::broken: return "broken";
-    case RowState::foreign: return "foreign";
-    case RowState::stale: return "stale";
-    case RowState::unknown: return "unknown";
+    case RowState::ok:
+      return "ok";
+    case RowState::pending:
+      return "pending";
+    case RowState::broken:
+      return "broken";
+    case RowState::foreign:
+      return "foreign";
+    case RowState::stale:
+      return "stale";
+    case RowState::unknown:
+      return "unknown";
   }
   return "unknown";
 }
@@ -271,9 +300,8 @@ std::string verdict(const std::vector<RouteRow>& rows) {
   const auto count = [&](bool wanted) {
     std::string counts;
     for (const RowState state : order) {
-      const auto n = std::count_if(rows.begin(), rows.end(), [&](const RouteRow& row) {
-        return row.state == state && is_wanted(row) == wanted;
-      });
+      const auto n = std::count_if(rows.begin(), rows.end(),
+                                   [&](const RouteRow& row) { return row.state == state && is_wanted(row) == wanted; });
       if (n == 0) continue;
       total += static_cast<size_t>(n);
       counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", n, to_string(state));
@@ -290,11 +318,14 @@ bool has_drift(const std::vector<RouteRow>& rows) {
   return std::any_of(rows.begin(), rows.end(), [](const RouteRow& row) {
     switch (row.state) {
       case RowState::ok:
-      case RowState::unknown: return false;
-      case RowState::foreign: return is_wanted(row);
+      case RowState::unknown:
+        return false;
+      case RowState::foreign:
+        return is_wanted(row);
       case RowState::pending:
       case RowState::broken:
-      case RowState::stale: return true;
+      case RowState::stale:
+        return true;
     }
     return true;
   });

@@ -56,8 +56,9 @@ int FakeKernel::add(Link wanted) {
   if (wanted.mac.is_zero()) wanted.mac.bytes = {2, 0, 0, 0, 0, static_cast<uint8_t>(wanted.index)};
   if (wanted.mtu == 0) wanted.mtu = 1500;
   wanted.origin = {};
-  for (const auto& [path, value] : {std::pair{"net/ipv4/conf/{}/rp_filter", "0"}, {"net/ipv6/conf/{}/accept_ra", "1"},
-                                   {"net/ipv6/conf/{}/disable_ipv6", "0"}}) {
+  for (const auto& [path, value] : {std::pair{"net/ipv4/conf/{}/rp_filter", "0"},
+                                    {"net/ipv6/conf/{}/accept_ra", "1"},
+                                    {"net/ipv6/conf/{}/disable_ipv6", "0"}}) {
     Sysctl sysctl;
     sysctl.path = fmt::format(fmt::runtime(path), wanted.name.view());
     sysctl.value = value;
@@ -156,9 +157,8 @@ int FakeKernel::remove(const Address& address) {
     return r.protocol == kKernelProtocol && r.dev == address.dev && r.dst == address.prefix.masked();
   });
   const Family family = address.prefix.family();
-  const bool last = std::none_of(net_.addresses.begin(), net_.addresses.end(), [&](const Address& a) {
-    return a.dev == address.dev && a.prefix.family() == family;
-  });
+  const bool last = std::none_of(net_.addresses.begin(), net_.addresses.end(),
+                                 [&](const Address& a) { return a.dev == address.dev && a.prefix.family() == family; });
   // fib_disable_ip() in net/ipv4/fib_frontend.c
   if (last && family == Family::v4) lose_routes(address.dev, family);
   return 0;
@@ -217,7 +217,8 @@ int FakeKernel::can_route(const DevName& dev, const IpAddr& via, bool onlink) {
 bool FakeKernel::elsewhere(const DevName& dev, const IpAddr& via) const {
   const Route* best = nullptr;
   for (const Route& r : net_.routes)
-    if (r.dst.length() > 0 && r.dst.contains(via) && (best == nullptr || r.dst.length() > best->dst.length())) best = &r;
+    if (r.dst.length() > 0 && r.dst.contains(via) && (best == nullptr || r.dst.length() > best->dst.length()))
+      best = &r;
   return best != nullptr && best->type == RouteType::unicast && best->dev != dev;
 }
 
@@ -244,9 +245,8 @@ int FakeKernel::remove(const Nexthop& nexthop) {
   if (it == net_.nexthops.end()) return ENOENT;
   net_.nexthops.erase(it);
   if (find(net_.nexthops, nexthop.key()) == net_.nexthops.end())
-    std::erase_if(net_.routes, [&](const Route& r) {
-      return r.by_nexthop && r.dev == nexthop.dev && r.via == nexthop.via;
-    });
+    std::erase_if(net_.routes,
+                  [&](const Route& r) { return r.by_nexthop && r.dev == nexthop.dev && r.via == nexthop.via; });
   return 0;
 }
 
@@ -256,7 +256,8 @@ int FakeKernel::add(const Route& route) {
     if (route.by_nexthop && find(net_.nexthops, {route.dev, route.via}) == net_.nexthops.end()) return EINVAL;
     if (const int error = can_route(route.dev, route.by_nexthop ? IpAddr() : route.via, route.onlink); error != 0)
       return error;
-    if (route.via.is_v6() && route.onlink && !route.via.is_link_local() && elsewhere(route.dev, route.via)) return EINVAL;
+    if (route.via.is_v6() && route.onlink && !route.via.is_link_local() && elsewhere(route.dev, route.via))
+      return EINVAL;
   }
   if (route.src && std::none_of(net_.addresses.begin(), net_.addresses.end(),
                                 [&](const Address& a) { return a.prefix.addr() == route.src; }))
@@ -396,9 +397,12 @@ int FakeKernel::do_op(const Plan& plan, const Op& op) {
     return injection.error;
   }
   switch (op.verb) {
-    case Verb::remove: return remove(object);
-    case Verb::replace: return replace(object);
-    case Verb::create: break;
+    case Verb::remove:
+      return remove(object);
+    case Verb::replace:
+      return replace(object);
+    case Verb::create:
+      break;
   }
   if constexpr (std::is_same_v<T, Link>) {
     Link made = object;

@@ -1,6 +1,6 @@
 // A kernel's network namespace in memory: a Plane whose state cascades as Linux's does (what a removed link, a link set
-// down, a removed address or nexthop takes along), and that refuses what Linux refuses. Tests read and change `net` by the
-// functions below, as a person with iproute2 would; failures are injected by an object's text. One thread.
+// down, a removed address or nexthop takes along), and that refuses what Linux refuses. Tests read and change `net` by
+// the functions below, as a person with iproute2 would; failures are injected by an object's text. One thread.
 #pragma once
 
 #include <map>

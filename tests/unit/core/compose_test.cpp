@@ -37,7 +37,8 @@ class Script : public Mode {
     peers_.clear();
     for (const uint32_t peer : peers) peers_.push_back(view.names[peer]);
     for (const uint32_t peer : peers) {
-      Route to_peer = route_of_ ? *route_of_ : route(view.leases[peer].subnet.str(), "eth0", view.leases[peer].public_ip.str());
+      Route to_peer =
+          route_of_ ? *route_of_ : route(view.leases[peer].subnet.str(), "eth0", view.leases[peer].public_ip.str());
       out.add(to_peer, peer);
     }
     if (link_) out.add(*link_);
@@ -66,7 +67,8 @@ Lines texts(const std::vector<T>& objects) {
 }
 
 bool has(const Lines& lines, const std::string& part) {
-  return std::any_of(lines.begin(), lines.end(), [&](const std::string& l) { return l.find(part) != std::string::npos; });
+  return std::any_of(lines.begin(), lines.end(),
+                     [&](const std::string& l) { return l.find(part) != std::string::npos; });
 }
 
 }  // namespace
@@ -85,8 +87,8 @@ TEST_CASE("without peers and pods a node has its blackhole, its sysctls and its 
 TEST_CASE("dual stack adds the IPv6 side; a forwarding uplink goes on hearing its router") {
   Modes modes;
   const DesiredState state = compose(dual_view_of("one"), modes.registry);
-  CHECK(texts(state.net.routes) == Lines{"route blackhole 10.244.1.0/24 metric 65535",
-                                         "route blackhole fd10:0:0:1::/64 metric 65535"});
+  CHECK(texts(state.net.routes) ==
+        Lines{"route blackhole 10.244.1.0/24 metric 65535", "route blackhole fd10:0:0:1::/64 metric 65535"});
   CHECK(texts(state.net.sysctls) == Lines{"sysctl net.ipv4.ip_forward=1", "sysctl net.ipv6.conf.all.forwarding=1",
                                           "sysctl net.ipv6.conf.eth0.accept_ra=2"});
   CHECK(state.net.sysctls[2].also == "0");
@@ -255,7 +257,8 @@ TEST_CASE("two peers that claim one key: the older lease has it, and it is said"
   struct Claims : Script {
     using Script::Script;
     void desired(const ClusterView& view, PeerSpan peers, Receive, ModeState& out) const override {
-      for (const uint32_t peer : peers) out.add(route("10.244.9.0/24", "eth0", view.leases[peer].public_ip.str()), peer);
+      for (const uint32_t peer : peers)
+        out.add(route("10.244.9.0/24", "eth0", view.leases[peer].public_ip.str()), peer);
     }
   } claims{"one"};
   const Mode* table[] = {&claims};
@@ -285,7 +288,8 @@ TEST_CASE("every device of a mode has loose rp_filter and hears no router") {
   const DesiredState state = compose(view_of("one"), modes.registry);
   CHECK(has(texts(state.net.sysctls), "sysctl net.ipv4.conf.knet/1.rp_filter=2"));
   CHECK(has(texts(state.net.sysctls), "sysctl net.ipv6.conf.knet/1.accept_ra=0"));
-  for (const Sysctl& s : state.net.sysctls) CHECK(static_cast<bool>(s.dev) == (s.path.find("knet.1") != std::string::npos));
+  for (const Sysctl& s : state.net.sysctls)
+    CHECK(static_cast<bool>(s.dev) == (s.path.find("knet.1") != std::string::npos));
 }
 
 TEST_CASE("pods' MTU is the smallest of the modes in use, for each family") {

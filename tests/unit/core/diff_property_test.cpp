@@ -41,7 +41,8 @@ void add_tunnel(Random& random, int vni, NetState& net) {
   const bool v6 = random.chance(30);
   const bool first = random.chance(70);
   const std::string name = (v6 ? "knet6." : "knet.") + std::to_string(vni);
-  Link link = vxlan(name, static_cast<uint32_t>(vni), v6 ? (first ? "fd00:77::1" : "fd00:9::5") : (first ? "192.168.77.1" : "10.9.0.5"),
+  Link link = vxlan(name, static_cast<uint32_t>(vni),
+                    v6 ? (first ? "fd00:77::1" : "fd00:9::5") : (first ? "192.168.77.1" : "10.9.0.5"),
                     first ? "eth0" : "eth1", random.chance(70) ? 8472 : 4789);
   link.mtu = random.chance(50) ? 1450 : 1400;
   if (random.chance(60)) link.mac = mac("02:00:00:00:01:0" + std::to_string(random.below(3)));
@@ -132,21 +133,50 @@ T pick(Random& random, const std::vector<T>& objects) {
 void vandalise(Random& random, FakeKernel& kernel) {
   const NetState& net = kernel.net();
   switch (random.below(11)) {
-    case 0: if (!net.links.empty()) { const Link l = pick(random, net.links); if (l.ours) kernel.remove_link(l.name); } break;
-    case 1: if (!net.links.empty()) kernel.set_up(pick(random, net.links).name, false); break;
-    case 2: if (!net.links.empty()) kernel.set_up(pick(random, net.links).name, true); break;
-    case 3: if (!net.links.empty()) kernel.set_mac(pick(random, net.links).name, mac("02:00:00:00:02:0" + std::to_string(random.below(9)))); break;
-    case 4: if (!net.addresses.empty()) {
+    case 0:
+      if (!net.links.empty()) {
+        const Link l = pick(random, net.links);
+        if (l.ours) kernel.remove_link(l.name);
+      }
+      break;
+    case 1:
+      if (!net.links.empty()) kernel.set_up(pick(random, net.links).name, false);
+      break;
+    case 2:
+      if (!net.links.empty()) kernel.set_up(pick(random, net.links).name, true);
+      break;
+    case 3:
+      if (!net.links.empty())
+        kernel.set_mac(pick(random, net.links).name, mac("02:00:00:00:02:0" + std::to_string(random.below(9))));
+      break;
+    case 4:
+      if (!net.addresses.empty()) {
         const Address a = pick(random, net.addresses);
         kernel.remove(a);
         if (!Ownership{}.inside(a.prefix) && a.dev.view().starts_with("eth")) kernel.add(a);  // DHCP gives it back
-      } break;
-    case 5: if (!net.neighbors.empty()) kernel.remove(pick(random, net.neighbors)); break;
-    case 6: if (!net.fdb.empty()) kernel.remove(pick(random, net.fdb)); break;
-    case 7: if (!net.nexthops.empty()) kernel.remove(pick(random, net.nexthops)); break;
-    case 8: if (!net.routes.empty()) { const Route r = pick(random, net.routes); if (r.protocol == 107) kernel.remove(r); } break;
-    case 9: kernel.spoil_table("knet"); break;
-    case 10: kernel.set_sysctl("net/ipv4/ip_forward", "0"); break;
+      }
+      break;
+    case 5:
+      if (!net.neighbors.empty()) kernel.remove(pick(random, net.neighbors));
+      break;
+    case 6:
+      if (!net.fdb.empty()) kernel.remove(pick(random, net.fdb));
+      break;
+    case 7:
+      if (!net.nexthops.empty()) kernel.remove(pick(random, net.nexthops));
+      break;
+    case 8:
+      if (!net.routes.empty()) {
+        const Route r = pick(random, net.routes);
+        if (r.protocol == 107) kernel.remove(r);
+      }
+      break;
+    case 9:
+      kernel.spoil_table("knet");
+      break;
+    case 10:
+      kernel.set_sysctl("net/ipv4/ip_forward", "0");
+      break;
   }
 }
 

@@ -67,7 +67,8 @@ int converge(const DesiredState& want, FakeKernel& kernel, const Ownership& owne
     const Plan plan = diff(want, seen, ownership);
     if (plan.empty()) return round;
     const auto failed = kernel.apply(plan);
-    for (const OpResult& result : failed) UNSCOPED_INFO(describe(plan, plan.stages[result.stage].ops[result.op]) + ": " + result.reason);
+    for (const OpResult& result : failed)
+      UNSCOPED_INFO(describe(plan, plan.stages[result.stage].ops[result.op]) + ": " + result.reason);
     CHECK(failed.empty());
   }
   FAIL("does not converge");
@@ -75,7 +76,8 @@ int converge(const DesiredState& want, FakeKernel& kernel, const Ownership& owne
 }
 
 bool any(const Lines& lines, const std::string& text) {
-  return std::any_of(lines.begin(), lines.end(), [&](const std::string& l) { return l.find(text) != std::string::npos; });
+  return std::any_of(lines.begin(), lines.end(),
+                     [&](const std::string& l) { return l.find(text) != std::string::npos; });
 }
 
 }  // namespace
@@ -94,7 +96,11 @@ TEST_CASE("what is gone by hand comes back with one plan, and nothing else is to
   FakeKernel kernel = host();
   const DesiredState want = vxlan_node();
   converge(want, kernel);
-  const Lines whole = [&] { Lines all; for (const Route& r : kernel.net().routes) all.push_back(describe(r)); return all; }();
+  const Lines whole = [&] {
+    Lines all;
+    for (const Route& r : kernel.net().routes) all.push_back(describe(r));
+    return all;
+  }();
 
   SECTION("a neighbour") {
     kernel.remove(neighbor("knet.1", "10.244.2.0", "02:00:00:00:00:02"));
@@ -106,9 +112,8 @@ TEST_CASE("what is gone by hand comes back with one plan, and nothing else is to
   }
   SECTION("a nexthop takes its route along") {
     kernel.remove(nexthop("knet.1", "10.244.3.0"));
-    CHECK(plan_lines(want, kernel) ==
-          Lines{"create nexthop via 10.244.3.0 dev knet.1 onlink (missing)",
-                "create route 10.244.3.0/24 via 10.244.3.0 dev knet.1 onlink (missing)"});
+    CHECK(plan_lines(want, kernel) == Lines{"create nexthop via 10.244.3.0 dev knet.1 onlink (missing)",
+                                            "create route 10.244.3.0/24 via 10.244.3.0 dev knet.1 onlink (missing)"});
   }
   SECTION("the device") { kernel.remove_link(dev("knet.1")); }
   SECTION("the underlay, and it comes back") {
@@ -200,8 +205,9 @@ TEST_CASE("what is ours and not wanted any more goes, in reverse order") {
   }
   SECTION("the whole device: what hangs on it needs no op of its own") {
     want = DesiredState{};
-    CHECK(plan_lines(want, kernel) == Lines{"remove route blackhole 10.244.1.0/24 metric 65535 (unwanted)",
-                                            "remove " + describe(*kernel.net().find_link(dev("knet.1"))) + " (unwanted)"});
+    CHECK(plan_lines(want, kernel) ==
+          Lines{"remove route blackhole 10.244.1.0/24 metric 65535 (unwanted)",
+                "remove " + describe(*kernel.net().find_link(dev("knet.1"))) + " (unwanted)"});
     converge(want, kernel);
     CHECK(kernel.net().links.size() == 1);
     CHECK(kernel.net().nexthops.empty());
@@ -375,7 +381,8 @@ TEST_CASE("what can't be made now waits, is said, and is not planned") {
     kernel.remove_link(dev("eth0"));
     const Observed seen = kernel.observe(all_kinds());
     const Plan plan = diff(want, seen, own());
-    CHECK(plan.waiting == Lines{"knet.1 waits for eth0, which is not there", "10 objects wait for eth0, which is not there"});
+    CHECK(plan.waiting ==
+          Lines{"knet.1 waits for eth0, which is not there", "10 objects wait for eth0, which is not there"});
     CHECK(stages(plan) == Lines{"sysctls", "routes"});  // ip_forward and the blackhole
     CHECK(kernel.apply(plan).empty());
     CHECK(plan_lines(want, kernel).empty());
@@ -491,8 +498,7 @@ TEST_CASE("forward accepts come and go") {
   kernel.add_forward_drop(rule.chain);
   DesiredState want;
   want.net.forward_accepts = {rule};
-  CHECK(plan_lines(want, kernel) ==
-        Lines{"create accept from 10.244.0.0/16 in chain ip filter DOCKER-USER (missing)"});
+  CHECK(plan_lines(want, kernel) == Lines{"create accept from 10.244.0.0/16 in chain ip filter DOCKER-USER (missing)"});
   converge(want, kernel);
   CHECK(plan_lines(DesiredState{}, kernel).size() == 1);
   CHECK(converge(DesiredState{}, kernel) == 1);

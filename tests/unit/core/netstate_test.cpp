@@ -38,7 +38,8 @@ TEST_CASE("objects are told in iproute2's words") {
   r.mtu = 1400;
   r.table = 100;
   r.src = ip("10.9.0.5");
-  CHECK(describe(r) == "route 10.244.7.0/24 via 10.9.0.1 dev eth1 table 100 proto bird src 10.9.0.5 metric 32 mtu 1400");
+  CHECK(describe(r) ==
+        "route 10.244.7.0/24 via 10.9.0.1 dev eth1 table 100 proto bird src 10.9.0.5 metric 32 mtu 1400");
 
   ForwardAccept rule;
   rule.chain = {Family::none, "firewall", "fwd"};
@@ -49,7 +50,8 @@ TEST_CASE("objects are told in iproute2's words") {
 
 TEST_CASE("states are sorted by key, IPv4 before IPv6") {
   NetState net;
-  net.routes = {route("fd10::/64", "a"), route("10.2.0.0/16", "a"), route("10.1.0.0/16", "b"), blackhole("10.1.0.0/16", 9)};
+  net.routes = {route("fd10::/64", "a"), route("10.2.0.0/16", "a"), route("10.1.0.0/16", "b"),
+                blackhole("10.1.0.0/16", 9)};
   net.links = {nic("eth1"), nic("eth0")};
   sort_by_key(net);
   CHECK(describe(net.routes[0]) == "route 10.1.0.0/16 dev b");
@@ -90,7 +92,8 @@ TEST_CASE("a ruleset's digest follows every part of it, and is never 0") {
   CHECK(changed([](NftChain& c) { c.nat = false; }));
   CHECK(changed([](NftChain& c) { c.rules[0].key = "x"; }));
   CHECK(changed([](NftChain& c) { std::get<NftAddressIn>(c.rules[0].exprs[0]).negate = true; }));
-  CHECK(changed([](NftChain& c) { std::get<NftAddressIn>(c.rules[0].exprs[0]).prefixes[0] = prefix("10.244.2.0/24"); }));
+  CHECK(
+      changed([](NftChain& c) { std::get<NftAddressIn>(c.rules[0].exprs[0]).prefixes[0] = prefix("10.244.2.0/24"); }));
   CHECK(changed([](NftChain& c) { std::get<NftMasquerade>(c.rules[0].exprs[1]).fully_random = false; }));
   CHECK(changed([](NftChain& c) { c.rules[0].exprs.emplace_back(NftCounter{}); }));
 }

@@ -33,7 +33,8 @@ TEST_CASE("links are ours by name and mark together") {
   for (const char* name : {"knet.1", "knet6.1", "knet.16777215", "knet.udp", "knet.ipip", "knet.wg", "knet.wg6"})
     CHECK(own().owns(ours(name)));
   CHECK_FALSE(own().owns(nic("knet.1")));
-  for (const char* name : {"eth0", "knet", "knet.", "knet.0", "knet.01", "knet.1a", "knet7.1", "knet0123456789a", "flannel.1"})
+  for (const char* name :
+       {"eth0", "knet", "knet.", "knet.0", "knet.01", "knet.1a", "knet7.1", "knet0123456789a", "flannel.1"})
     CHECK_FALSE(own().owns(ours(name)));
 }
 

@@ -112,8 +112,9 @@ TEST_CASE("a row is not ok while one of its parts is not") {
   }
   SECTION("device with another port") {
     scene.want.net.links[0].vxlan->port = 4789;
-    why = "knet.1 is not as wanted: link knet.1 type vxlan id 1 local 192.168.77.1 dev eth0 dstport 8472 mtu 1450 "
-          "address 02:00:00:00:00:03";
+    why =
+        "knet.1 is not as wanted: link knet.1 type vxlan id 1 local 192.168.77.1 dev eth0 dstport 8472 mtu 1450 "
+        "address 02:00:00:00:00:03";
   }
   const RouteRow row = scene.row("10.244.2.0/24");
   CHECK(row.state == RowState::broken);

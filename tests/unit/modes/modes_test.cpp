@@ -28,7 +28,8 @@ Lines texts(const std::vector<T>& objects) {
 }
 
 bool has(const Lines& lines, const std::string& part) {
-  return std::any_of(lines.begin(), lines.end(), [&](const std::string& l) { return l.find(part) != std::string::npos; });
+  return std::any_of(lines.begin(), lines.end(),
+                     [&](const std::string& l) { return l.find(part) != std::string::npos; });
 }
 
 void set(ClusterView& view, const std::string& name, OptionValue value) {
@@ -77,7 +78,8 @@ std::string message(const std::function<void()>& work) {
 TEST_CASE("the registry has each mode by the name of its file") {
   Lines names;
   for (const Mode* mode : mode_registry().all()) names.emplace_back(mode->name());
-  for (const char* name : {"alloc", "host-gw", "vxlan"}) CHECK(std::find(names.begin(), names.end(), name) != names.end());
+  for (const char* name : {"alloc", "host-gw", "vxlan"})
+    CHECK(std::find(names.begin(), names.end(), name) != names.end());
   CHECK(std::is_sorted(names.begin(), names.end()));
   for (const Mode* mode : mode_registry().all()) {
     CHECK_FALSE(mode->summary().empty());
@@ -159,7 +161,8 @@ TEST_CASE("vxlan: VNI, Port and MTU follow the config; Port 0 is the default, MT
   set(view, "Port", int64_t{4789});
   set(view, "MTU", int64_t{1400});
   const DesiredState state = compose(view, mode_registry());
-  CHECK(describe(state.net.links[0]).starts_with("link knet.7 type vxlan id 7 local 192.168.77.1 dev eth0 dstport 4789 mtu 1350"));
+  CHECK(describe(state.net.links[0])
+            .starts_with("link knet.7 type vxlan id 7 local 192.168.77.1 dev eth0 dstport 4789 mtu 1350"));
   CHECK(mode_registry().get("vxlan").mtu(view.config, view.self).v4 == 1350);
 
   ClusterView other = view_of("vxlan");
@@ -278,8 +281,9 @@ TEST_CASE("a vxlan peer's data: flannel's bytes, any order, any case; nothing el
   CHECK(plain.vni == 1);
   CHECK(plain.mac == mac("fe:0b:bb:72:15:3b"));
   CHECK(format_vtep_data(plain) == R"({"VNI":1,"VtepMAC":"fe:0b:bb:72:15:3b"})");
-  for (const char* text : {R"({"VtepMAC":"fe:0b:bb:72:15:3b","VNI":1})", R"({ "vni" : 1, "vtepmac":"FE:0B:BB:72:15:3B" })",
-                           R"({"VNI":1,"VtepMAC":"fe:0b:bb:72:15:3b","Later":[1]})", R"({"VtepMAC":"fe:0b:bb:72:15:3b"})"})
+  for (const char* text :
+       {R"({"VtepMAC":"fe:0b:bb:72:15:3b","VNI":1})", R"({ "vni" : 1, "vtepmac":"FE:0B:BB:72:15:3B" })",
+        R"({"VNI":1,"VtepMAC":"fe:0b:bb:72:15:3b","Later":[1]})", R"({"VtepMAC":"fe:0b:bb:72:15:3b"})"})
     CHECK(parse_vtep_data(text, "BackendData").mac == plain.mac);
   for (const char* text :
        {"", "null", "[]", "{}", "{", R"({"VNI":1})", R"({"VNI":1,"VtepMAC":""})", R"({"VNI":1,"VtepMAC":7})",
