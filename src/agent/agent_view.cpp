@@ -3,6 +3,7 @@
 
 #include "agent/agent_loop.h"
 #include "agent/installed.h"
+#include "agent/memory.h"
 #include "agent/subnet_env.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -13,6 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr size_t kLargeCluster = 1000;  // leases
 constexpr auto kSaveApart = 5s;
 constexpr auto kOtherUplink = 2s;  // before we believe that the node has moved to another device
 
@@ -63,6 +65,8 @@ void AgentLoop::on(SnapshotMessage& message) {
   if (!synced_) log::info("store {} read at revision {}: {} leases", where_, rev, membership_.leases().size());
   synced_ = true;
   on_changes(change, rev);
+  message = {};
+  if (membership_.leases().size() > kLargeCluster) give_back_memory();  // what the reading took
   announce();
   view_dirty_ = true;
   at_once();
@@ -144,6 +148,7 @@ void AgentLoop::on(LeaseMessage& message) {
   lease_ = std::move(message.lease);
   lease_trouble_.clear();
   lease_until_ = lease_->lease_id ? unix_now() + std::chrono::seconds(kLeaseTtl).count() : 0;
+  if (moved && membership_.leases().size() > kLargeCluster) give_back_memory();
   view_dirty_ = true;
   at_once();
 }
