@@ -27,18 +27,17 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 say() { printf '\n# %s\n' "$*"; }
-on() { # NODE COMMAND...: as if typed on that machine
-  (
-    node=$1
-    shift
-    exec ip netns exec "$tag-$node" env KNET_STATE_DIR="$work/$node/state" KNET_RUN_DIR="$work/$node/run" \
-      KNET_NODE_NAME="$node" KNET_STORE=http://192.168.77.1:2379 "$@"
-  )
+become() { # NODE COMMAND...
+  local node=$1
+  shift
+  exec ip netns exec "$tag-$node" env KNET_STATE_DIR="$work/$node/state" KNET_RUN_DIR="$work/$node/run" \
+    KNET_NODE_NAME="$node" KNET_STORE=http://192.168.77.1:2379 "$@"
 }
+on() { (become "$@"); } # NODE COMMAND...: as if typed on that machine
 start() { # LOG NODE COMMAND...: the same in the background
   local log=$1
   shift
-  on "$@" >"$log" 2>&1 &
+  become "$@" >"$log" 2>&1 &
   pids+=($!)
 }
 until_true() { # SECONDS COMMAND...

@@ -4,8 +4,10 @@ set -euo pipefail
 : "${KNET:?}" "${KNET_SOURCE:?}"
 before=$(ip netns list | grep -c '^two' || true)
 status=0
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+TMPDIR=$(mktemp -d)
+export TMPDIR
+out=$TMPDIR/out
+trap 'rm -rf "$TMPDIR"' EXIT
 KNET=$KNET timeout 100 bash "$KNET_SOURCE/examples/two-nodes.sh" >"$out" 2>&1 || status=$?
 if [[ $status -eq 77 ]]; then
   grep '^skip' "$out"
@@ -13,4 +15,5 @@ if [[ $status -eq 77 ]]; then
 fi
 [[ $status -eq 0 ]] || { cat "$out"; echo "FAIL: status $status"; exit 1; }
 grep -q ' 0% packet loss' "$out" || { cat "$out"; echo "FAIL: no ping went through"; exit 1; }
+if pgrep -f "etcd --data-dir $TMPDIR" >/dev/null; then echo "FAIL: the etcd was left running"; exit 1; fi
 [[ $(ip netns list | grep -c '^two' || true) -eq $before ]] || { echo "FAIL: namespaces were left behind"; exit 1; }
