@@ -98,7 +98,11 @@ Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane
     fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
          enrolment.store, cluster.paths().config(), enrolment.store);
   const ModeRegistry& modes = mode_registry();
-  enrolment.config = parse_network_config(text->json, modes, &enrolment.notices);
+  try {
+    enrolment.config = parse_network_config(text->json, modes, &enrolment.notices);
+  } catch (const Error& error) {
+    throw with_context(error, fmt::format("{} {}", enrolment.store, cluster.paths().config()));
+  }
   const Mode& mode = modes.get(enrolment.config.mode);
 
   plane.watch_sysctls(self_sysctls());
