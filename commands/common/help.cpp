@@ -18,7 +18,8 @@ bool takes_value(const CLI::Option& option) { return option.get_items_expected_m
 std::string left_side(const CLI::Option& option) {
   std::string text = option.get_snames().empty() ? "    " : "-" + option.get_snames().front() + (option.get_lnames().empty() ? "" : ", ");
   if (!option.get_lnames().empty()) text += "--" + option.get_lnames().front();
-  if (takes_value(option)) text += " " + option.get_type_name();
+  const std::string type = option.get_type_name();  // a set of choices, as ":{a,b}", is in the help's text
+  if (takes_value(option)) text += " " + type.substr(0, type.find(":{"));
   return text;
 }
 

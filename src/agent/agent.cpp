@@ -16,7 +16,9 @@ namespace knet {
 namespace {
 
 int print_plan(const AgentOptions& options) {
-  for (const std::string& line : dry_run(options.paths, options.settings, options.adopt_flannel)) std::printf("%s\n", line.c_str());
+  const std::vector<std::string> lines = dry_run(options.paths, options.settings, options.adopt_flannel);
+  for (const std::string& line : lines) std::printf("%s\n", line.c_str());
+  if (lines.empty()) std::printf("nothing to do\n");
   return kExitOk;
 }
 
