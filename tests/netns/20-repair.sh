@@ -17,7 +17,7 @@ in_ns n1 sh -ec '
   ip rule add pref 1000 from 172.20.0.0/24 lookup main
   nft add table inet admin; nft add chain inet admin input "{ type filter hook input priority 0; policy accept; }"'
 foreign_before=$(theirs n1)
-foreign_107() { in_ns n1 ip route show proto 107 10.98.0.0/24 | grep -q 'dev br-foreign'; }
+foreign_107() { in_ns n1 ip route show proto 107 10.98.0.0/24 | found 'dev br-foreign'; }
 
 start_agents n1 n2 n3
 pod n1 p1; pod n2 p1; pod n3 p1
@@ -79,7 +79,7 @@ done
 hammer() { in_ns n1 ip route del "$peer"; status_says n1 '.fought_over | length > 0'; }
 eventually 3 hammer
 OUT=$(knet_in n1 status || true)
-grep -q "FOUGHT.*$peer" <<<"$OUT" || die "the status does not show what is fought over: $OUT"
+found "FOUGHT.*$peer" <<<"$OUT" || die "the status does not show what is fought over: $OUT"
 stop_agent n1; start_agents n1
 eventually 1 can_ping n1-p1 "${POD_IP[n2-p1]}"
 
@@ -90,14 +90,14 @@ foreign_107 || die "a route of our protocol outside the network was removed"
 note "what a node left behind while the agent was down"
 gone=$(subnet_of n3)
 stop_agent n1
-in_ns n1 ip route show "$gone" | grep -q knet.1 || die "the dataplane must stay when the agent stops"
+in_ns n1 ip route show "$gone" | found knet.1 || die "the dataplane must stay when the agent stops"
 stop_agent n3
 knet_in n3 leave >/dev/null
-in_ns n1 ip route show "$gone" | grep -q knet.1 || die "no agent runs, and yet the route went"
+in_ns n1 ip route show "$gone" | found knet.1 || die "no agent runs, and yet the route went"
 start_agents n1
 no_trace() {
-  [[ -z $(in_ns n1 ip route show "$gone") ]] && ! in_ns n1 ip neigh show | grep -qF "${gone%/*} " &&
-    ! in_ns n1 bridge fdb show dev knet.1 | grep -q 'dst 192.168.77.3 '
+  [[ -z $(in_ns n1 ip route show "$gone") ]] && ! in_ns n1 ip neigh show | found -F "${gone%/*} " &&
+    ! in_ns n1 bridge fdb show dev knet.1 | found 'dst 192.168.77.3 '
 }
 eventually 1 no_trace
 can_ping n1-p1 "${POD_IP[n2-p1]}" || die "the others must go on"

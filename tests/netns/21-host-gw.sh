@@ -16,7 +16,7 @@ for peer in n2 n3; do
   eventually 2 in_ns n1 sh -c "ip -6 route show $(subnet6_of $peer) | grep -q 'via fd00:77::$number dev eth0 proto 107'"
 done
 [[ -z $(in_ns n1 ip -br link | grep -E '^knet6?\.' || true) ]] || die "host-gw needs no device"
-in_ns n1 ip -6 route show | grep -q "blackhole $(subnet6_of n1) .*proto 107" || die "blackhole of the own IPv6 subnet"
+in_ns n1 ip -6 route show | found "blackhole $(subnet6_of n1) .*proto 107" || die "blackhole of the own IPv6 subnet"
 [[ $(in_ns n1-p1 cat /sys/class/net/eth0/mtu) == 1500 ]] || die "pod MTU"
 
 note "traffic, both families, full size"

@@ -14,7 +14,7 @@ ip -n "$TAG-out" -6 route add default via fd00:77::1
 
 # The source of the next ping that NAME gets, as its own kernel counts it.
 sees() { # NAME FAMILY SOURCE: did it get an echo request from this source?
-  in_ns "$1" nft list table inet witness | grep -q "$2 saddr $3 .*packets [1-9]"
+  in_ns "$1" nft list table inet witness | found "$2 saddr $3 .*packets [1-9]"
 }
 watch_for() { # NAME FAMILY SOURCE...
   local name=$1 family=$2 source

@@ -18,8 +18,8 @@ etcd_lease=$(lease_id "$key")
 
 follows() { # ADDRESS DEVICE: lease, own device, the peer's fdb
   [[ $(lease_of n1 | jq -r .PublicIP) == "$1" ]] &&
-    in_ns n1 ip -d link show knet.1 | grep -q "local $1 dev $2 " &&
-    in_ns n2 bridge fdb show dev knet.1 | grep -q "dst $1 "
+    in_ns n1 ip -d link show knet.1 | found "local $1 dev $2 " &&
+    in_ns n2 bridge fdb show dev knet.1 | found "dst $1 "
 }
 check() { # WHAT ADDRESS DEVICE
   eventually ${FOLLOW:-10} follows "$2" "$3"

@@ -31,7 +31,7 @@ kill -STOP "$ETCD"; sleep 1; kill -CONT "$ETCD"
 etcd_down KILL
 for name in n1 n2; do eventually 15 status_says $name '.store.connected == false'; done
 expect 3 knet_in n1 status
-grep -qi "store" <<<"$OUT" || die "the status does not say that the store is away"
+found -i "store" <<<"$OUT" || die "the status does not say that the store is away"
 note "kill -9 and restart while etcd is gone: from the cached view"
 stop_agent n1 KILL; start_agent n1
 eventually 5 status_says n1 '.store.from_cache and (.store.connected | not)'

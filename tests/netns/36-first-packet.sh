@@ -16,7 +16,7 @@ for i in 1 2 3; do
   for to in n2 n1; do
     from=n1-a$i$to target=$to-b$i$to
     pod n1 a$i$to; pod $to b$i$to
-    in_ns "$from" ip -6 addr show dev eth0 | grep -q tentative && die "an address is tentative"
+    in_ns "$from" ip -6 addr show dev eth0 | found tentative && die "an address is tentative"
     ms6=$(first "$from" "${POD_IP6[$target]}")
     ms4=$(first "$from" "${POD_IP[$target]}")
     note "n1 to $to: IPv6 ${ms6:-no answer} ms, IPv4 ${ms4:-no answer} ms"

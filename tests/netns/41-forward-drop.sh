@@ -12,12 +12,12 @@ raise() { # NODE KIND
     iptables) in_ns "$1" iptables-nft -P FORWARD DROP ;;
     docker) in_ns "$1" sh -ec 'iptables-nft -N DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN
       iptables-nft -A FORWARD -j DOCKER-USER; iptables-nft -P FORWARD DROP' ;;
-    nft) in_ns "$1" nft 'add table inet fw; add chain inet fw fwd { type filter hook forward priority 5; policy drop; }
-      add rule inet fw fwd ct state established,related accept' ;;
+    nft) in_ns "$1" nft 'add table inet fw; add chain inet fw pass { type filter hook forward priority 5; policy drop; }
+      add rule inet fw pass ct state established,related accept' ;;
     both) raise "$1" docker; raise "$1" nft ;;
   esac
 }
-firewall() { in_ns "$1" nft list ruleset; }  # asked before knet comes and after it has left
+firewall() { in_ns "$1" nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'; }  # asked before knet comes and after it has left
 lower() { in_ns "$1" nft flush ruleset; }
 talk() { can_ping n1-$1 "${POD_IP[n2-$1]}" && can_ping n2-$1 "${POD_IP[n1-$1]}"; }
 
@@ -30,16 +30,16 @@ for kind in $firewalls; do
   pod n1 "$kind"; pod n2 "$kind"
   eventually 2 talk "$kind"
   in_ns n2 iptables-nft -S FORWARD >/dev/null || die "$kind: iptables can't read its own table any more"
-  in_ns n2 nft list ruleset | grep -q 'comment "knet' || die "$kind: the rules are not marked"
+  in_ns n2 nft list ruleset | found 'comment "knet' || die "$kind: the rules are not marked"
   if [[ $kind == docker ]]; then
-    in_ns n2 nft list chain ip filter DOCKER-USER | grep -q 'comment "knet' || die "the rules are not in DOCKER-USER"
-    in_ns n2 nft list chain ip filter FORWARD | grep -q 'comment "knet' && die "rules in FORWARD though there is DOCKER-USER"
+    in_ns n2 nft list chain ip filter DOCKER-USER | found 'comment "knet' || die "the rules are not in DOCKER-USER"
+    in_ns n2 nft list chain ip filter FORWARD | found 'comment "knet' && die "rules in FORWARD though there is DOCKER-USER"
   fi
   note "$kind: our rules are flushed with the chain's"
   case $kind in
     iptables) in_ns n2 iptables-nft -F FORWARD ;;
     docker | both) in_ns n2 sh -ec 'iptables-nft -F DOCKER-USER; iptables-nft -A DOCKER-USER -j RETURN' ;;
-    nft) in_ns n2 nft 'flush chain inet fw fwd; add rule inet fw fwd ct state established,related accept' ;;
+    nft) in_ns n2 nft 'flush chain inet fw pass; add rule inet fw pass ct state established,related accept' ;;
   esac
   eventually 1 talk "$kind"
   assert_clean
@@ -68,5 +68,5 @@ eventually 5 status_says n2 '.subnet != ""'
 pod n1 no; pod n2 no
 eventually 3 status_says n2 '[.notices[], .degraded[]] | map(test("no-forward-accept|FORWARD")) | any'
 talk no && die "the firewall should have dropped this"
-in_ns n2 nft list table ip filter | grep -q knet && die "the firewall was touched"
+in_ns n2 nft list table ip filter | found knet && die "the firewall was touched"
 assert_clean

@@ -9,7 +9,7 @@ init --network 10.244.0.0/16
 code() { jq -r .code <<<"$OUT"; }
 call() { # COMMAND POD [CONFIG]: exit status in $STATUS, stdout in $OUT
   STATUS=0
-  OUT=$(printf '%s' "${3:-$(cni_config n1)}" | in_ns n1 env CNI_COMMAND="$1" CNI_CONTAINERID="c-$2" CNI_IFNAME=eth0 \
+  OUT=$(printf '%s' "${3-$(cni_config n1)}" | in_ns n1 env CNI_COMMAND="$1" CNI_CONTAINERID="c-$2" CNI_IFNAME=eth0 \
     CNI_NETNS="/run/netns/$TAG-$2" CNI_PATH=/nowhere "$KNET" cni 2>"$WORK/stderr") || STATUS=$?
 }
 for name in a b c; do new_ns $name; done
@@ -17,7 +17,7 @@ for name in a b c; do new_ns $name; done
 note "before the agent: 11 with the reason, STATUS 50"
 call ADD a
 [[ $STATUS != 0 && $(code) == 11 ]] || die "ADD before the agent: $STATUS $OUT"
-grep -q "subnet.env" <<<"$OUT" || die "no reason: $OUT"
+found "subnet.env" <<<"$OUT" || die "no reason: $OUT"
 call STATUS a
 [[ $STATUS != 0 && $(code) == 50 ]] || die "STATUS before the agent: $STATUS $OUT"
 call DEL a
@@ -41,11 +41,11 @@ call ADD a
 result=$OUT
 address=$(jq -r '.ips[0].address' <<<"$result")
 host_dev=$(jq -r '.interfaces[] | select(.sandbox == null or .sandbox == "") | .name' <<<"$result")
-[[ $(jq -r '.ips[0].interface' <<<"$result") == "$(jq -r '.interfaces | map(.sandbox // "" != "") | index(true)' <<<"$result")" ]] ||
+[[ $(jq -r '.ips[0].interface' <<<"$result") == "$(jq -r '.interfaces | map((.sandbox // "") != "") | index(true)' <<<"$result")" ]] ||
   die "the address points at the wrong interface: $result"
-in_ns a ip -o addr show eth0 | grep -q "inet ${address%/*}/32" || die "pod address"
-in_ns a ip route show | grep -q 'default via 169.254.1.1 dev eth0' || die "pod route"
-in_ns n1 ip route show | grep -q "^${address%/*} dev $host_dev" || die "host route"
+in_ns a ip -o addr show eth0 | found "inet ${address%/*}/32" || die "pod address"
+in_ns a ip route show | found 'default via 169.254.1.1 dev eth0' || die "pod route"
+in_ns n1 ip route show | found "^${address%/*} dev $host_dev" || die "host route"
 [[ $(in_ns n1 cat "/sys/class/net/$host_dev/address") == ee:ee:ee:ee:ee:ee ]] || die "host MAC"
 [[ $host_dev =~ ^knet[0-9a-f]{11}$ ]] || die "name of the host end: $host_dev"
 eventually 1 can_ping n1 "${address%/*}"
@@ -71,9 +71,9 @@ before="$(held) $(links)"
 in_ns b ip link add eth0 type bridge
 call ADD b
 [[ $STATUS != 0 ]] || die "ADD over a foreign eth0"
-grep -q eth0 <<<"$OUT" || die "the message does not name the interface: $OUT"
+found eth0 <<<"$OUT" || die "the message does not name the interface: $OUT"
 [[ "$(held) $(links)" == "$before" ]] || die "left after a failed ADD: had $before, now $(held) $(links)"
-in_ns b ip -d link show eth0 | grep -q bridge || die "the foreign eth0 is gone"
+in_ns b ip -d link show eth0 | found bridge || die "the foreign eth0 is gone"
 in_ns b ip link del eth0
 
 note "wrong input: one JSON error with the right code"
@@ -92,7 +92,7 @@ head -c 2000000 /dev/zero | tr '\0' 'x' >"$WORK/big"
 OUT=$(in_ns n1 env CNI_COMMAND=ADD CNI_CONTAINERID=x CNI_IFNAME=eth0 CNI_NETNS=/run/netns/$TAG-a "$KNET" cni <"$WORK/big") && die "two megabytes of nonsense taken"
 [[ $(code) == 6 ]] || die "big input: $OUT"
 call ADD nowhere
-[[ $STATUS != 0 ]] && grep -q "$TAG-nowhere" <<<"$OUT" || die "a namespace that is not there: $OUT"
+[[ $STATUS != 0 ]] && found "$TAG-nowhere" <<<"$OUT" || die "a namespace that is not there: $OUT"
 
 note "DEL: idempotent, and with the namespace gone"
 call DEL a; [[ $STATUS == 0 ]] || die "DEL: $OUT"
@@ -144,7 +144,7 @@ for name in knet bridge; do
 done
 note "without CNI_COMMAND: help, not a wait on stdin"
 OUT=$(sleep 5 | timeout 3 "$KNET" cni 2>&1) || [[ $? -ne 124 ]] || die "it waits on stdin"
-grep -qi usage <<<"$OUT" || grep -qi cni <<<"$OUT" || die "no help: $OUT"
+found -i usage <<<"$OUT" || found -i cni <<<"$OUT" || die "no help: $OUT"
 
 note "the agent is not needed for ADD and DEL"
 stop_agent n1 KILL

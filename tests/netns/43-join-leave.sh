@@ -7,7 +7,7 @@ switch sw
 node n1 1; node n2 2
 init --network 10.244.0.0/16
 
-in_ns n1 unshare -m sh -ec "
+ip netns exec "$TAG-n1" unshare -m sh -ec "
   mount --make-rprivate /
   mkdir $WORK/over; mount -t tmpfs tmpfs $WORK/over; mkdir $WORK/over/up $WORK/over/work
   mount -t overlay overlay -o lowerdir=/etc,upperdir=$WORK/over/up,workdir=$WORK/over/work /etc
@@ -17,6 +17,9 @@ in_ns n1 unshare -m sh -ec "
   exec sleep 1000" >/dev/null 2>&1 &
 MACHINE=$!
 PIDS+=("$MACHINE")
+# Never on this machine itself.
+apart() { [[ $(readlink "/proc/$MACHINE/ns/mnt") != "$(readlink /proc/self/ns/mnt)" && $(readlink "/proc/$MACHINE/ns/net") != "$(readlink /proc/self/ns/net)" ]]; }
+eventually 3 apart
 on() { nsenter -t "$MACHINE" -m -n env KNET_STORE="$STORE" "$@"; }
 eventually 3 on test -e /etc/cni/net.d/10-flannel.conflist
 tree() { on sh -c 'find /etc /opt /run /var/lib \( -type f -o -type l \) 2>/dev/null | sort | while read -r f; do
@@ -95,11 +98,11 @@ note "leave gives the subnet back, --keep-lease does not"
 expect 0 on "$KNET" join --node-name n1 --no-start
 subnet=$(on sed -n 's/^FLANNEL_SUBNET=\(.*\)\.1\/24/\1.0/p' /run/knet/subnet.env)
 expect 0 on "$KNET" leave --keep-lease
-knet_in n2 subnet list | grep -q "$subnet" || die "--keep-lease gave the subnet back"
+knet_in n2 subnet list | found "$subnet" || die "--keep-lease gave the subnet back"
 expect 0 on "$KNET" join --node-name n1 --no-start
 [[ $(on sed -n 's/^FLANNEL_SUBNET=\(.*\)\.1\/24/\1.0/p' /run/knet/subnet.env) == "$subnet" ]] || die "not the subnet that was kept"
 expect 0 on "$KNET" leave
-knet_in n2 subnet list | grep -q "$subnet" && die "leave did not give the subnet back"
+knet_in n2 subnet list | found "$subnet" && die "leave did not give the subnet back"
 
 note "leave goes on past errors: the store is away"
 expect 0 on "$KNET" join --node-name n1 --once

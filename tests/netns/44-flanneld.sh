@@ -22,10 +22,10 @@ start_flanneld() { # NODE ARGUMENT...: env by FLANNEL_ENV
   AGENT[$name]=$!
   PIDS+=($!)
 }
-FLANNEL_ENV=(NODE_NAME=n1)
+FLANNEL_ENV=(KNET_NODE_NAME=n1)
 start_flanneld n1 -etcd-endpoints="http://192.168.77.1:1,$ETCD_URL" -etcd-prefix=/flannel/net -iface=eth0 --ip-masq \
   -subnet-file="$WORK/n1/flannel/subnet.env" -healthz-ip=127.0.0.1 -healthz-port=8471 --iptables-resync=7 -v=3
-FLANNEL_ENV=(FLANNELD_ETCD_ENDPOINTS=$ETCD_URL FLANNELD_ETCD_PREFIX=/flannel/net FLANNELD_SUBNET_FILE=$WORK/n2/flannel/subnet.env
+FLANNEL_ENV=(KNET_NODE_NAME=n2 FLANNELD_ETCD_ENDPOINTS=$ETCD_URL FLANNELD_ETCD_PREFIX=/flannel/net FLANNELD_SUBNET_FILE=$WORK/n2/flannel/subnet.env
   FLANNELD_PUBLIC_IP=192.168.77.2)
 start_flanneld n2
 for name in n1 n2; do eventually 5 test -s "$WORK/$name/flannel/subnet.env"; done
@@ -38,9 +38,9 @@ FLANNEL_SUBNET=$subnet.1/24
 FLANNEL_MTU=1450
 FLANNEL_IPMASQ=true
 END
-grep -qx 'FLANNEL_IPMASQ=false' "$WORK/n2/flannel/subnet.env" || die "n2 was not asked to masquerade"
-in_ns n1 nft list table inet knet | grep -q masquerade || die "--ip-masq without a masquerade rule"
-in_ns n2 nft list ruleset | grep -q masquerade && die "masquerade without --ip-masq"
+found -x 'FLANNEL_IPMASQ=false' "$WORK/n2/flannel/subnet.env" || die "n2 was not asked to masquerade"
+in_ns n1 nft list table inet knet | found masquerade || die "--ip-masq without a masquerade rule"
+in_ns n2 nft list ruleset | found masquerade && die "masquerade without --ip-masq"
 
 note "the lease to the byte"
 mac=$(in_ns n1 cat /sys/class/net/knet.1/address)
@@ -54,7 +54,7 @@ note "health checks in flanneld's words"
 http() { # NODE PORT PATH
   in_ns "$1" bash -c "exec 3<>/dev/tcp/127.0.0.1/$2; printf 'GET $3 HTTP/1.0\r\nHost: x\r\n\r\n' >&3; cat <&3"
 }
-healthy() { http n1 8471 "$1" | tr -d '\r' | tee "$WORK/http" | grep -q ' 200 ' && grep -q "$2" "$WORK/http"; }
+healthy() { http n1 8471 "$1" | tr -d '\r' | tee "$WORK/http" | found ' 200 ' && found "$2" "$WORK/http"; }
 eventually 2 healthy /healthz "flanneld is running"
 eventually 2 healthy /readyz "flanneld is ready"
 

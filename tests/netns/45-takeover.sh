@@ -58,7 +58,7 @@ note "knet takes over n1"
 mkdir "$WORK/bin"; ln -s "$KNET" "$WORK/bin/flanneld"
 flood n1-old 10.5.66.9
 sleep 0.3
-ip netns exec "$TAG-n1" env NODE_NAME=n1 KNET_STATE_DIR="$WORK/n1/state" KNET_RUN_DIR="$WORK/n1/run" "$WORK/bin/flanneld" \
+ip netns exec "$TAG-n1" env KNET_NODE_NAME=n1 KNET_STATE_DIR="$WORK/n1/state" KNET_RUN_DIR="$WORK/n1/run" "$WORK/bin/flanneld" \
   -etcd-endpoints="$ETCD_URL" -iface=eth0 -ip-masq -subnet-file="$WORK/n1/run/subnet.env" >>"$WORK/n1/agent.log" 2>&1 &
 AGENT[n1]=$!
 PIDS+=($!)
@@ -75,9 +75,9 @@ want='{"PublicIP":"192.168.77.1","PublicIPv6":null,"BackendType":"vxlan","Backen
 [[ $(lease_of n1) == "$want" ]] || die "lease: $(lease_of n1)"
 [[ $(etcdctl get --prefix --keys-only "$PREFIX/subnets/" | grep -c .) == 2 ]] || die "a second lease was made"
 [[ -z $(in_ns n1 ip route show proto boot dev flannel.1 2>/dev/null) ]] || die "flannel's routes are still there"
-in_ns n1 ip route show 10.5.66.0/24 | grep -q 'dev knet.1 proto 107 onlink' || die "route to the flannel node"
-in_ns n1 ip route show 10.5.250.0/24 | grep -q 'proto static' || die "a foreign route inside the network was removed"
-grep -q 'flannel\.1' "$WORK/n1/agent.log" || die "what was taken over is not said"
+in_ns n1 ip route show 10.5.66.0/24 | found 'dev knet.1 proto 107 onlink' || die "route to the flannel node"
+in_ns n1 ip route show 10.5.250.0/24 | found 'proto static' || die "a foreign route inside the network was removed"
+found 'flannel\.1' "$WORK/n1/agent.log" || die "what was taken over is not said"
 
 note "n3 joins with knet: three ways to talk"
 start_agent n3
@@ -90,7 +90,7 @@ eventually 3 can_ping n3-p1 10.5.70.9
 pod n1 p1
 eventually 3 can_ping n1-p1 10.5.66.9
 knet_in n3 node list | tee "$WORK/nodes"
-grep -qi flannel "$WORK/nodes" || die "the flannel node is not shown as one"
+found -i flannel "$WORK/nodes" || die "the flannel node is not shown as one"
 
 note "without being asked to, the agent leaves flannel's device alone and says so; asked, it takes it over"
 start_agent n2

@@ -22,6 +22,8 @@ KEEP_LOGS=${KEEP_LOGS:-}
 
 die() { echo "FAIL: $*" >&2; exit 1; }
 note() { echo "--- $*"; }
+# grep -q in a pipe ends early, and what writes to it fails; this one reads all.
+found() { grep "$@" >/dev/null; }
 
 cleanup() {
   local status=$?
@@ -107,6 +109,7 @@ power_off() { # NAME
   rm -rf "${WORK:?}/$1/run"
 }
 nic() { # NAME DEVICE PORT SWITCH [MTU]: a NIC whose other end is PORT on the switch's bridge
+  ip -n "$TAG-$4" link del "$3" 2>/dev/null || true  # of a node that is gone, but its namespace not quite
   ip -n "$TAG-$1" link add "$2" mtu "${5:-1500}" type veth peer name "$3" mtu "${5:-1500}" netns "$TAG-$4"
   ip -n "$TAG-$4" link set "$3" master br0 up
   ip -n "$TAG-$1" link set "$2" up
@@ -172,7 +175,7 @@ status_says() { # NODE JQ-EXPRESSION: of its status; true if the expression is
   json=$(knet_in "$1" status -o json 2>/dev/null) || true
   jq -e "$2" >/dev/null <<<"$json"
 }
-logged() { grep -qE "$2" "$WORK/$1/agent.log"; }  # NODE REGEX
+logged() { found -E "$2" "$WORK/$1/agent.log"; }  # NODE REGEX
 start_agents() { # NODE...: and wait until each is ready
   local name
   for name in "$@"; do start_agent "$name"; done
@@ -223,7 +226,7 @@ flood_lost() {
 ETCD_URL=http://192.168.77.100:2379
 etcd_up() {
   command -v etcd >/dev/null || { echo "skip: etcd is not installed"; exit 77; }
-  if ! in_ns sw ip -o addr show br0 | grep -q 192.168.77.100; then
+  if ! in_ns sw ip -o addr show br0 | found 192.168.77.100; then
     in_ns sw ip addr add 192.168.77.100/24 dev br0
     in_ns sw ip addr add fd00:77::100/64 dev br0 nodad
   fi
