@@ -60,6 +60,7 @@ class AgentLoop {
   void use_config(const std::string& json);
   void use_cache();
   void look_at_host(const Observed& observed, Kinds kinds);
+  void look_for_flannel(const NetState& state);
   void refresh_self(const Observed& observed);
   void announce();
   bool note_nodes();
@@ -97,6 +98,7 @@ class AgentLoop {
   std::string config_trouble_;
   std::optional<LocalNode> self_;          // without its lease
   std::string self_trouble_;
+  std::string flannel_trouble_;
   std::optional<Time> other_uplink_since_; // another device would be chosen; we wait whether it stays so
   std::optional<Time> uplink_check_at_;
   std::optional<Lease> lease_;
@@ -106,6 +108,7 @@ class AgentLoop {
   bool cached_ = false;                    // the reconciler works from the cache
   std::optional<CachedView> cache_;        // as loaded, until the store answers
   Revision seen_ = 0;                      // of leases and config
+  std::vector<std::string> firewalls_;     // that drop pods' traffic and can't be opened by us
   std::vector<std::string> conflicts_;     // leases that drop_conflicts put out
   std::map<Prefix, std::string> known_nodes_;  // by subnet: nodes that gave a sign of life since we run
   bool view_dirty_ = false;                // something came in that the reconciler's view lacks

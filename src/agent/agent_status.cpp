@@ -31,7 +31,8 @@ std::vector<std::string> AgentLoop::unready() const {
   std::vector<std::string> why;
   if (!config_) why.push_back(config_trouble_.empty() ? fmt::format("no network config from {} yet", where_) : config_trouble_);
   else if (!self_) why.push_back(self_trouble_);
-  if (!lease_ && !cached_) why.push_back(lease_trouble_.empty() ? "no subnet yet" : "no subnet: " + lease_trouble_);
+  if (!flannel_trouble_.empty()) why.push_back(flannel_trouble_);
+  else if (!lease_ && !cached_) why.push_back(lease_trouble_.empty() ? "no subnet yet" : "no subnet: " + lease_trouble_);
   if (!reconciler_.desired()) {
     why.push_back(synced_ ? "the first sync is not done" : fmt::format("nothing heard from {} yet", where_));
     return why;
@@ -58,6 +59,7 @@ std::vector<std::string> AgentLoop::degraded() const {
     what.push_back(fmt::format("{} of {} can't be applied", failing.size() == 1 ? "1 object" : fmt::format("{} objects", failing.size()),
                                "the peers' and pods'"));
   append(what, conflicts_);
+  append(what, firewalls_);
   append(what, endpoints_.problems());
   return what;
 }
@@ -79,6 +81,7 @@ void AgentLoop::publish() {
   s.from_cache = cached_;
   s.store_since = store_since_;
   s.store_error = store_error_;
+  s.revision = membership_.rev();
   if (config_) {
     s.mode = config_->mode;
     if (config_->enable_v4) s.network = config_->network.str();
@@ -91,7 +94,7 @@ void AgentLoop::publish() {
   }
   if (state.view) {
     const ClusterView& view = *state.view;
-    s.revision = synced_ ? membership_.rev() : view.rev;
+    if (!synced_) s.revision = view.rev;
     if (view.self.lease.subnet) s.subnet = view.self.lease.subnet.str();
     if (view.self.lease.subnet6) s.subnet6 = view.self.lease.subnet6.str();
     const ModeMtu mtu = pod_mtu(view, mode_registry());
@@ -143,7 +146,7 @@ void AgentLoop::log_conditions(const StatusSnapshot& s) {
   for (const std::string& text : s.notices) now.insert(text);
   for (const std::string& text : s.foreign) now.insert("foreign, left alone: " + text);
   for (const std::string& text : s.fought_over) now.insert("fought over, left alone for a minute: " + text);
-  for (const std::string& text : conflicts_) now.insert(text);
+  for (const auto* texts : {&conflicts_, &firewalls_}) now.insert(texts->begin(), texts->end());
   for (const std::string& text : reconciler_.waiting()) now.insert(text);
   if (reconciler_.desired())
     for (const std::string& text : reconciler_.desired()->blockers) now.insert("not ready: " + text);

@@ -2,6 +2,7 @@
 #include <tuple>
 
 #include "agent/agent_loop.h"
+#include "agent/firewall.h"
 #include "agent/installed.h"
 #include "agent/memory.h"
 #include "agent/subnet_env.h"
@@ -131,7 +132,8 @@ void AgentLoop::use_config(const std::string& json) {
     config_ = std::move(config);
     config_trouble_.clear();
   } catch (const Error& error) {
-    config_trouble_ = fmt::format("the network config can't be used: {}", error.text);
+    config_trouble_ = fmt::format("the network config at {} can't be used: {}",
+                                  StorePaths{options_.settings.store.prefix}.config(), error.text);
     log::error("{}{}", config_trouble_, config_ ? "; the one before stays in force" : "");
     return;
   }
@@ -158,15 +160,16 @@ void AgentLoop::on(RenewedMessage&) {
 }
 
 void AgentLoop::on(LeaseTroubleMessage& message) {
-  // That the store is away is said once, by the watch.
-  const bool told = message.kind == ErrorKind::store && !connected_;
-  if (message.text != lease_trouble_ && !message.text.empty() && !told) log::error("{}", message.text);
-  lease_trouble_ = message.text;
   // Who never had a subnet here must be told at once that another holds his name or address.
   if (message.kind == ErrorKind::conflict && !lease_ && !(cache_ && (cache_->own.subnet || cache_->own.subnet6))) {
     fatal_ = Error(message.kind, message.text);
     stopping_ = true;
+    return;
   }
+  // That the store is away is said once, by the watch.
+  const bool told = message.kind == ErrorKind::store && !connected_;
+  if (message.text != lease_trouble_ && !message.text.empty() && !told) log::error("{}", message.text);
+  lease_trouble_ = message.text;
 }
 
 void AgentLoop::use_cache() {
@@ -182,6 +185,7 @@ void AgentLoop::use_cache() {
 void AgentLoop::look_at_host(const Observed& observed, Kinds kinds) {
   // CNI writes its record before it makes the link: what was seen must not be older than the records.
   const bool pods = endpoints_.drain();
+  if (config_ && kinds.all() && options_.settings.forward_accept) firewalls_ = legacy_firewall_notices(config_->networks());
   const Kinds wanted = self_kinds();
   const Kinds needed = only(Kind::link) | only(Kind::address) | only(Kind::route);
   if (config_ && (kinds & wanted) == wanted && (observed.complete & needed) == needed) refresh_self(observed);
@@ -189,8 +193,23 @@ void AgentLoop::look_at_host(const Observed& observed, Kinds kinds) {
   if (view_dirty_) make_view();
 }
 
+// Our lease would turn the peers to a device that we can't make while flannel's stands.
+void AgentLoop::look_for_flannel(const NetState& state) {
+  std::string found;
+  if (!options_.adopt_flannel && !lease_)
+    for (const Link& link : state.links)
+      if (Ownership::is_flannel_link(link)) found = link.name.str();
+  if (found.empty() && !flannel_trouble_.empty()) announced_.reset();
+  if (!found.empty() && flannel_trouble_.empty())
+    log::warning("flannel's {} is here; nothing is done until it is taken over: knet join, or knet agent --adopt-flannel", found);
+  flannel_trouble_ = found.empty() ? "" : fmt::format("flannel's {} is here; take over with: knet join, or knet agent --adopt-flannel", found);
+}
+
 void AgentLoop::refresh_self(const Observed& observed) {
   const Time now = Clock::now();
+  const bool held_up = !flannel_trouble_.empty();
+  look_for_flannel(observed.net);
+  if (held_up && flannel_trouble_.empty()) announce();
   LocalNode fresh;
   try {
     fresh = describe_self(identity_, options_.settings, *config_, observed, ask_reach(plane_, options_.settings.uplink));
@@ -234,7 +253,7 @@ void AgentLoop::refresh_self(const Observed& observed) {
 
 void AgentLoop::announce() {
   // Not before the cluster is read: two readings at once would take twice the memory.
-  if (!config_ || !self_ || !synced_) return;
+  if (!config_ || !self_ || !synced_ || !flannel_trouble_.empty()) return;
   AcquireRequest request;
   const LeaseData data = mode_registry().get(config_->mode).announce(*config_, *self_);
   request.node = node_record(*self_);

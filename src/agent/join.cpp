@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <thread>
 
+#include "agent/firewall.h"
 #include "agent/once.h"
 #include "agent/service.h"
 #include "agent/single.h"
 #include "agent/status_client.h"
+#include "agent/subnet_env.h"
 #include "base/error.h"
 #include "base/process.h"
 #include "core/compose.h"
@@ -102,9 +104,15 @@ JoinReport run_join(const JoinOptions& options) {
     view = load_view(*store, StorePaths{options.settings.store.prefix}, report.enrolment.config, report.enrolment.self, options.paths,
                      &report.notices);
   }
+  write_subnet_env(options.paths, view->config, view->self.lease, pod_mtu(*view, mode_registry()));
   const DesiredState desired = compose(*view, mode_registry());
   report.notices.insert(report.notices.end(), desired.notices.begin(), desired.notices.end());
   report.firewall = firewall_text(desired, view->self);
+  if (view->self.forward_accept) {
+    const auto networks = view->config.networks();
+    for (auto&& notices : {legacy_firewall_notices(networks), firewalld_notices(networks)})
+      report.notices.insert(report.notices.end(), notices.begin(), notices.end());
+  }
 
   if (options.once) {
     if (running) await_ready(options, begin, report);

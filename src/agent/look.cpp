@@ -13,8 +13,9 @@
 namespace knet {
 namespace {
 
-bool is_own(const Lease& lease, const LocalNode& self) {
-  return (self.public_ip && lease.public_ip == self.public_ip) || (self.public_ip6 && lease.public_ip6 == self.public_ip6);
+bool is_own(const LeaseRow& row, const LocalNode& self) {
+  if (!row.node.empty()) return row.node == self.name && row.in_use();
+  return (self.public_ip && row.lease.public_ip == self.public_ip) || (self.public_ip6 && row.lease.public_ip6 == self.public_ip6);
 }
 
 [[noreturn]] void fail_without_subnet(const std::string& name, const std::string& store) {
@@ -26,20 +27,23 @@ ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings
   const std::unique_ptr<Store> store = open_store(settings.store);
   look.store = store->where();
   const StorePaths keys{settings.store.prefix};
-  const std::optional<ConfigText> text = ClusterStore(*store, keys).load_config();
+  ClusterStore cluster(*store, keys);
+  const std::optional<ConfigText> text = cluster.load_config();
   if (!text)
     fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
          look.store, keys.config(), settings.store.url);
   NetworkConfig config = parse_network_config(text->json, mode_registry());
   config.masquerade = config.masquerade && settings.masquerade;
-  const LocalNode self = describe_self(identity, settings, config, host, ask_reach(plane, settings.uplink));
+  LocalNode self = describe_self(identity, settings, config, host, ask_reach(plane, settings.uplink));
+  const LeaseTable leases = cluster.list_leases(config.mode, false);
+  const auto own = std::find_if(leases.rows.begin(), leases.rows.end(), [&](const LeaseRow& row) { return is_own(row, self); });
+  if (own == leases.rows.end()) fail_without_subnet(identity.name, look.store);
+  self.lease = own->lease;
   ClusterView view = *load_view(*store, keys, config, self, paths, &look.notes);
-  const auto own = std::find_if(view.leases.begin(), view.leases.end(), [&](const Lease& lease) { return is_own(lease, self); });
-  if (own == view.leases.end()) fail_without_subnet(identity.name, look.store);
-  view.self.lease = *own;
-  view.names.erase(view.names.begin() + (own - view.leases.begin()));
-  view.leases.erase(own);
-  drop_conflicts(view);
+  for (size_t i = 0; i < view.leases.size(); ++i)
+    for (const LeaseRow& row : leases.rows)
+      if (!row.node.empty() && row.lease.subnet == view.leases[i].subnet && row.lease.subnet6 == view.leases[i].subnet6)
+        view.names[i] = row.node;
   return view;
 }
 

@@ -89,6 +89,7 @@ Reconciler::Turn Reconciler::run(Time now) {
   if (now >= next_scan_) dirty_ = all_kinds();
   Kinds kinds = dirty_ | holdback_.release_due(now);
   if (kinds.none()) return turn;
+  if (!waiting_.empty() || !foreign_.empty()) kinds = all_kinds();  // whether they still are can only be told of the whole
   Observed observed = observe(kinds);
   if (kinds.all()) next_scan_ = now + kFullScan;
   dirty_.reset();
@@ -99,7 +100,7 @@ Reconciler::Turn Reconciler::run(Time now) {
     foreign_.clear();
     for (const Foreign& found : todo.foreign) foreign_.push_back(found.text);
   }
-  waiting_ = todo.waiting;
+  if (kinds.all() || !todo.waiting.empty()) waiting_ = todo.waiting;
   holdback_.hold_back(todo, kinds, now);
   turn.repair = !world_changed_;
   std::vector<OpResult> results;
