@@ -22,7 +22,7 @@ std::optional<ConfigText> ClusterStore::load_config() {
 std::optional<Revision> ClusterStore::create_config(const std::string& json) {
   check_schema();
   std::vector<Store::Change> changes{{What::create, paths_.config(), json, 0, 0}};
-  if (!store_.get(paths_.schema())) changes.push_back({What::create, paths_.schema(), std::to_string(kSchema), 0, 0});
+  if (!store_.get(paths_.schema())) changes.push_back({What::create, paths_.schema(), format_schema(kSchema), 0, 0});
   if (std::optional<Revision> rev = store_.commit(changes)) return rev;
   // Lost to another config, or only to the schema key of somebody who began at the same time.
   return store_.create(paths_.config(), json);
@@ -44,11 +44,11 @@ Revision ClusterStore::force_config(const std::string& json) {
 int ClusterStore::load_schema() {
   std::optional<KeyValue> item = store_.get(paths_.schema());
   if (!item) return kSchema;
-  std::optional<int64_t> schema = parse_int(trim(item->value));
-  if (!schema || *schema < 1 || *schema > 1'000'000)
-    fail(ErrorKind::config, "{}: {} is \"{}\", not a schema number; put {} there", store_.where(), paths_.schema(),
-         printable(item->value), kSchema);
-  return static_cast<int>(*schema);
+  try {
+    return parse_schema(item->value);
+  } catch (const Error& error) {
+    throw with_context(error, store_.where() + ": " + paths_.schema());
+  }
 }
 
 void ClusterStore::check_schema() {
