@@ -71,8 +71,8 @@ std::string footer(const NodeTable& nodes, const std::string& pool) {
 Json as_json(const NodeRow& row, const std::string& own) {
   Json leases = Json::array();
   for (const LeaseRow& lease : row.leases) {
-    leases.push_back({{"subnet", lease.lease.subnet.str()}, {"subnet6", lease.lease.subnet6.str()}, {"mode", lease.lease.mode},
-                      {"address", lease.lease.public_ip.str()}, {"address6", lease.lease.public_ip6.str()},
+    leases.push_back({{"subnet", text_of(lease.lease.subnet)}, {"subnet6", text_of(lease.lease.subnet6)}, {"mode", lease.lease.mode},
+                      {"address", text_of(lease.lease.public_ip)}, {"address6", text_of(lease.lease.public_ip6)},
                       {"left_seconds", lease.left ? Json(lease.left->count()) : Json(nullptr)},
                       {"reserved_for", lease.reserved_for.value_or("")}});
   }

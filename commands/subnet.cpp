@@ -39,9 +39,9 @@ int list(OpenCluster& open, const Flags& flags) {
   if (flags.output.json()) {
     Json rows = Json::array();
     for (const LeaseRow& row : leases.rows) {
-      rows.push_back({{"subnet", row.lease.subnet.str()}, {"subnet6", row.lease.subnet6.str()}, {"node", row.node},
-                      {"state", state_of(row)}, {"mode", row.in_use() ? row.lease.mode : ""}, {"address", row.lease.public_ip.str()},
-                      {"address6", row.lease.public_ip6.str()}, {"left_seconds", row.left ? Json(row.left->count()) : Json(nullptr)},
+      rows.push_back({{"subnet", text_of(row.lease.subnet)}, {"subnet6", text_of(row.lease.subnet6)}, {"node", row.node},
+                      {"state", state_of(row)}, {"mode", row.in_use() ? row.lease.mode : ""}, {"address", text_of(row.lease.public_ip)},
+                      {"address6", text_of(row.lease.public_ip6)}, {"left_seconds", row.left ? Json(row.left->count()) : Json(nullptr)},
                       {"reserved_for", row.reserved_for.value_or("")}, {"key", row.key}});
     }
     print_json({{"revision", leases.rev}, {"subnets", rows}, {"problems", leases.problems}});

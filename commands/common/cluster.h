@@ -21,4 +21,10 @@ struct OpenCluster {
 /// "pool: 250 of 254 /24 free", of the family that the cluster has (IPv4 if both).
 std::string pool_text(const NetworkConfig& config, const LeaseTable& leases);
 
+/// Of an address or prefix, for JSON: "" where it is unset, never a dash.
+template <typename T>
+std::string text_of(const T& address) {
+  return address ? address.str() : std::string();
+}
+
 }  // namespace knet

@@ -8,6 +8,7 @@
 #include "agent/look.h"
 #include "agent/status_client.h"
 #include "base/text.h"
+#include "commands/common/cluster.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"
 #include "commands/route/route.h"
@@ -169,7 +170,7 @@ int route_get(const RouteFlags& flags) {
                           : fmt::format("{}dev {}", route->via ? "via " + route->via.str() + " " : "", route->dev.view());
   if (flags.output.json()) {
     print_json({{"to", to.ip.str()}, {"node", to.node}, {"pod", to.pod ? to.name : ""}, {"route", route ? route->dst.str() : ""},
-                {"via", route ? route->via.str() : ""}, {"dev", route ? route->dev.str() : ""}, {"src", route ? route->src.str() : ""},
+                {"via", route ? text_of(route->via) : ""}, {"dev", route ? route->dev.str() : ""}, {"src", route ? text_of(route->src) : ""},
                 {"mtu", route ? route->mtu : 0}, {"protocol", route ? route_protocol_name(route->protocol) : ""},
                 {"state", wanted ? std::string(to_string(wanted->state)) : ""}, {"why", wanted ? wanted->why : ""}});
   } else {

@@ -139,8 +139,8 @@ class Walk {
     if (own_subnet && !endpoint_of(view_, to_.ip) && (!route || route->type != RouteType::local))
       return broken(here(), at, fmt::format("no pod of {} has {}", here(), to_.ip.str()), "knet route show lists the pods that are here");
     if (wanted && route && wanted->dev != "blackhole" && wanted->dev != route->dev.view() && route->type != RouteType::local)
-      return broken(here(), at, fmt::format("{} leads to {} instead of {}{}", route_text(*route), route->dev.view(), wanted->dev,
-                                            wanted->why.empty() ? "" : "; " + wanted->why));
+      return broken(here(), at, fmt::format("{} goes to {} by {}, not over {}{}", to_.ip.str(), route->dev.view(), route_text(*route),
+                                            wanted->dev, wanted->why.empty() ? "" : ": " + wanted->why));
     if (wanted && !route) return broken(here(), at, fmt::format("no route to {}{}", wanted->dst.str(), wanted->why.empty() ? "" : ": " + wanted->why));
     if (!route) return broken(here(), at, "no route to " + to_.ip.str(), nobody_fix());
     if (route->type != RouteType::unicast && route->type != RouteType::local)
