@@ -78,7 +78,7 @@ echo 'rubbish' >"$WORK/n1/state/view.cache"
 start_agents_degraded n1
 can_ping n1-p1 "${POD_IP[n2-p1]}" || die "a damaged cache stopped traffic"
 echo '{' >"$WORK/n1/run/endpoints/00000000000.json"
-eventually 2 logged n1 '00000000000\.json'
+eventually 2 status_says n1 '[.problems[], .notices[], .degraded[]] | map(contains("00000000000.json")) | any'
 rm "$WORK/n1/run/endpoints/00000000000.json"
 stop_agent n1
 cp "$WORK/n1/state/node.json" "$WORK/node.json"
