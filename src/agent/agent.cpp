@@ -54,7 +54,8 @@ int run_agent(const AgentOptions& options) {
   signal(SIGPIPE, SIG_IGN);
   // A few threads, none of which allocates much: one arena keeps the memory small.
   mallopt(M_ARENA_MAX, 1);
-  // Fixed, or glibc raises it after the first large free: then vectors of thousands no longer go back when they are done.
+  // Fixed, or glibc raises it after the first large free: then vectors of thousands no longer go back when they are
+  // done.
   mallopt(M_MMAP_THRESHOLD, 64 << 10);
   if (options.once) return run_once(options);
   const Fd signals = take_over_signals();

@@ -1,5 +1,6 @@
 // The node agent: one epoll loop that owns the node's state and keeps the kernel as the cluster's view wants it.
-// Blocks the calling thread until SIGTERM/SIGINT, or until done with `once` and `dry_run`. The dataplane stays when it ends.
+// Blocks the calling thread until SIGTERM/SIGINT, or until done with `once` and `dry_run`. The dataplane stays when it
+// ends.
 #pragma once
 
 #include <string>

@@ -119,7 +119,8 @@ AgentLoop::Time AgentLoop::next_wake() const {
 void AgentLoop::wait() {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_wake() - Clock::now()).count();
   epoll_event events[8];
-  const int n = epoll_wait(epoll_.get(), events, std::size(events), static_cast<int>(std::clamp<int64_t>(left, 0, 3'600'000)));
+  const int n =
+      epoll_wait(epoll_.get(), events, std::size(events), static_cast<int>(std::clamp<int64_t>(left, 0, 3'600'000)));
   if (n < 0 && errno != EINTR) throw_errno(errno, "wait for events");
   for (int i = 0; i < n; ++i) dispatch(events[i].data.fd);
 }

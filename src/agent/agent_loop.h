@@ -1,6 +1,6 @@
-// The agent at work: the one epoll loop that owns the node's state. Store threads post messages to it, the kernel and CNI
-// wake it by events; it keeps the view, runs the reconciler, publishes the status. agent_loop.cpp waits and dispatches,
-// agent_view.cpp makes the view out of what came in, agent_status.cpp says how things stand.
+// The agent at work: the one epoll loop that owns the node's state. Store threads post messages to it, the kernel and
+// CNI wake it by events; it keeps the view, runs the reconciler, publishes the status. agent_loop.cpp waits and
+// dispatches, agent_view.cpp makes the view out of what came in, agent_status.cpp says how things stand.
 #pragma once
 
 #include <chrono>
@@ -43,7 +43,7 @@ class AgentLoop {
   void wait();
   void dispatch(int fd);
   void take_signals();
-  void soon(Time now);    // coalesces
+  void soon(Time now);  // coalesces
   void at_once();
   void turn();
   void timers();
@@ -93,25 +93,25 @@ class AgentLoop {
   int single_;
 
   // The view's parts.
-  std::string config_json_;                // as last used or refused
+  std::string config_json_;  // as last used or refused
   std::optional<NetworkConfig> config_;
   std::string config_trouble_;
-  std::optional<LocalNode> self_;          // without its lease
+  std::optional<LocalNode> self_;  // without its lease
   std::string self_trouble_;
   std::string flannel_trouble_;
-  std::optional<Time> other_uplink_since_; // another device would be chosen; we wait whether it stays so
+  std::optional<Time> other_uplink_since_;  // another device would be chosen; we wait whether it stays so
   std::optional<Time> uplink_check_at_;
   std::optional<Lease> lease_;
   std::optional<AcquireRequest> announced_;
   std::string lease_trouble_;
-  bool synced_ = false;                    // a complete snapshot came
-  bool cached_ = false;                    // the reconciler works from the cache
-  std::optional<CachedView> cache_;        // as loaded, until the store answers
-  Revision seen_ = 0;                      // of leases and config
-  std::vector<std::string> firewalls_;     // that drop pods' traffic and can't be opened by us
-  std::vector<std::string> conflicts_;     // leases that drop_conflicts put out
+  bool synced_ = false;                        // a complete snapshot came
+  bool cached_ = false;                        // the reconciler works from the cache
+  std::optional<CachedView> cache_;            // as loaded, until the store answers
+  Revision seen_ = 0;                          // of leases and config
+  std::vector<std::string> firewalls_;         // that drop pods' traffic and can't be opened by us
+  std::vector<std::string> conflicts_;         // leases that drop_conflicts put out
   std::map<Prefix, std::string> known_nodes_;  // by subnet: nodes that gave a sign of life since we run
-  bool view_dirty_ = false;                // something came in that the reconciler's view lacks
+  bool view_dirty_ = false;                    // something came in that the reconciler's view lacks
 
   // Store.
   std::string where_;
@@ -127,9 +127,9 @@ class AgentLoop {
   bool now_ = true;                              // act without waiting for quiet
   std::optional<Time> retry_at_;                 // after a turn that failed as a whole
   std::optional<Time> save_at_;
-  std::optional<Time> trim_at_;                  // memory is given back after a large change
+  std::optional<Time> trim_at_;  // memory is given back after a large change
   Time last_save_{};
-  bool fresh_start_ = true;                      // nothing applied yet
+  bool fresh_start_ = true;  // nothing applied yet
   bool service_told_ = false;
   std::vector<std::string> told_unready_;
   bool stopping_ = false;
@@ -139,7 +139,7 @@ class AgentLoop {
   uint64_t turns_ = 0, applied_ = 0, repairs_ = 0, failed_ops_ = 0;
   double first_route_seconds_ = 0;
   int64_t last_turn_ms_ = 0;
-  std::set<std::string> logged_;                 // lasting conditions that the log has
+  std::set<std::string> logged_;  // lasting conditions that the log has
 };
 
 }  // namespace knet

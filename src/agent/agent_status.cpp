@@ -29,10 +29,14 @@ void append(std::vector<std::string>& to, const std::vector<std::string>& items)
 
 std::vector<std::string> AgentLoop::unready() const {
   std::vector<std::string> why;
-  if (!config_) why.push_back(config_trouble_.empty() ? fmt::format("no network config from {} yet", where_) : config_trouble_);
-  else if (!self_) why.push_back(self_trouble_);
-  if (!flannel_trouble_.empty()) why.push_back(flannel_trouble_);
-  else if (!lease_ && !cached_) why.push_back(lease_trouble_.empty() ? "no subnet yet" : "no subnet: " + lease_trouble_);
+  if (!config_)
+    why.push_back(config_trouble_.empty() ? fmt::format("no network config from {} yet", where_) : config_trouble_);
+  else if (!self_)
+    why.push_back(self_trouble_);
+  if (!flannel_trouble_.empty())
+    why.push_back(flannel_trouble_);
+  else if (!lease_ && !cached_)
+    why.push_back(lease_trouble_.empty() ? "no subnet yet" : "no subnet: " + lease_trouble_);
   if (!reconciler_.desired()) {
     why.push_back(synced_ ? "the first sync is not done" : fmt::format("nothing heard from {} yet", where_));
     return why;
@@ -56,7 +60,8 @@ std::vector<std::string> AgentLoop::degraded() const {
                                membership_.schema(), kSchema));
   const Failures failing = reconciler_.holdback().failures(Clock::now(), all_kinds() & ~own_kinds());
   if (!failing.empty())
-    what.push_back(fmt::format("{} of {} can't be applied", failing.size() == 1 ? "1 object" : fmt::format("{} objects", failing.size()),
+    what.push_back(fmt::format("{} of {} can't be applied",
+                               failing.size() == 1 ? "1 object" : fmt::format("{} objects", failing.size()),
                                "the peers' and pods'"));
   append(what, conflicts_);
   append(what, firewalls_);
@@ -105,7 +110,8 @@ void AgentLoop::publish() {
       auto known = known_nodes_.find(lease.subnet ? lease.subnet : lease.subnet6);
       if (known == known_nodes_.end() || membership_.nodes().contains(known->second)) continue;
       ++s.peers_silent;
-      s.degraded.push_back(fmt::format("{} {} gives no sign of life; lease and routes kept", known->second, subnets_text(lease)));
+      s.degraded.push_back(
+          fmt::format("{} {} gives no sign of life; lease and routes kept", known->second, subnets_text(lease)));
     }
     s.pods = static_cast<uint32_t>(view.endpoints.size());
   }
@@ -122,7 +128,8 @@ void AgentLoop::publish() {
   s.unready = unready();
   s.ready = s.unready.empty();
   append(s.degraded, degraded());
-  for (const auto& [key, why] : membership_.problems()) s.problems.push_back(fmt::format("{}: {}", printable(key, 200), why));
+  for (const auto& [key, why] : membership_.problems())
+    s.problems.push_back(fmt::format("{}: {}", printable(key, 200), why));
   s.foreign = reconciler_.foreign();
   s.fought_over = reconciler_.holdback().fought_over(Clock::now());
   for (const auto& failure : state.failures) {
@@ -160,12 +167,14 @@ void AgentLoop::log_conditions(const StatusSnapshot& s) {
 void AgentLoop::log_turn(const Reconciler::Turn& turn) {
   for (const std::string& line : turn.lines) log::info("{}{}", turn.repair ? "repair: " : "", line);
   for (const std::string& line : turn.failures) log::warning("{}", line);
-  if (turn.failed > turn.failures.size()) log::warning("{} more changes failed or had to wait for these", turn.failed - turn.failures.size());
+  if (turn.failed > turn.failures.size())
+    log::warning("{} more changes failed or had to wait for these", turn.failed - turn.failures.size());
 }
 
 void AgentLoop::tell_service(const std::vector<std::string>& unready) {
-  std::string text = unready.empty() ? fmt::format("ready; {} peers", reconciler_.view() ? reconciler_.view()->leases.size() : 0)
-                                     : "not ready: " + unready.front();
+  std::string text = unready.empty()
+                         ? fmt::format("ready; {} peers", reconciler_.view() ? reconciler_.view()->leases.size() : 0)
+                         : "not ready: " + unready.front();
   std::replace(text.begin(), text.end(), '\n', ' ');
   notify_service(fmt::format("{}STATUS={}", service_told_ ? "" : "READY=1\n", text));
   service_told_ = true;

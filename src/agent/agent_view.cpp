@@ -25,8 +25,9 @@ bool same(const Uplink& a, const Uplink& b) {
 
 // All that compose() looks at but the lease.
 bool same_host(const LocalNode& a, const LocalNode& b) {
-  return a.public_ip == b.public_ip && a.public_ip6 == b.public_ip6 && same(a.uplink, b.uplink) && same(a.uplink6, b.uplink6) &&
-         a.forward_accept == b.forward_accept && a.rp_filter_all == b.rp_filter_all && a.forward_drops == b.forward_drops;
+  return a.public_ip == b.public_ip && a.public_ip6 == b.public_ip6 && same(a.uplink, b.uplink) &&
+         same(a.uplink6, b.uplink6) && a.forward_accept == b.forward_accept && a.rp_filter_all == b.rp_filter_all &&
+         a.forward_drops == b.forward_drops;
 }
 
 bool same_request(const AcquireRequest& a, const AcquireRequest& b) {
@@ -49,8 +50,10 @@ int64_t unix_now() {
 void AgentLoop::on(StoreStateMessage& message) {
   if (message.connected != connected_ || store_since_ == 0) {
     store_since_ = unix_now();
-    if (message.connected) log::info("store {} answers", where_);
-    else log::warning("store {} is away: {}; routes stay as they are", where_, message.why);
+    if (message.connected)
+      log::info("store {} answers", where_);
+    else
+      log::warning("store {} is away: {}; routes stay as they are", where_, message.why);
     if (message.connected && synced_) keeper_->reconnected();
   }
   connected_ = message.connected;
@@ -118,8 +121,9 @@ void AgentLoop::use_config(const std::string& json) {
   if (json.empty()) {
     const StorePaths paths{options_.settings.store.prefix};
     const bool told = !config_trouble_.empty();
-    config_trouble_ = fmt::format("{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
-                                  where_, paths.config(), where_);
+    config_trouble_ =
+        fmt::format("{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
+                    where_, paths.config(), where_);
     if (!told) log::warning("{}", config_trouble_);
     return;
   }
@@ -176,7 +180,8 @@ void AgentLoop::use_cache() {
   if (!cache_ || cached_ || synced_) return;
   if (!cache_->own.subnet && !cache_->own.subnet6) return;
   cached_ = true;
-  log::warning("the store has not answered; using the view kept at revision {}: routes are added, none is removed", cache_->rev);
+  log::warning("the store has not answered; using the view kept at revision {}: routes are added, none is removed",
+               cache_->rev);
   use_config(cache_->config_json);
   view_dirty_ = true;
   at_once();
@@ -185,7 +190,8 @@ void AgentLoop::use_cache() {
 void AgentLoop::look_at_host(const Observed& observed, Kinds kinds) {
   // CNI writes its record before it makes the link: what was seen must not be older than the records.
   const bool pods = endpoints_.drain();
-  if (config_ && kinds.all() && options_.settings.forward_accept) firewalls_ = legacy_firewall_notices(config_->networks());
+  if (config_ && kinds.all() && options_.settings.forward_accept)
+    firewalls_ = legacy_firewall_notices(config_->networks());
   const Kinds wanted = self_kinds();
   const Kinds needed = only(Kind::link) | only(Kind::address) | only(Kind::route);
   if (config_ && (kinds & wanted) == wanted && (observed.complete & needed) == needed) refresh_self(observed);
@@ -201,8 +207,13 @@ void AgentLoop::look_for_flannel(const NetState& state) {
       if (Ownership::is_flannel_link(link)) found = link.name.str();
   if (found.empty() && !flannel_trouble_.empty()) announced_.reset();
   if (!found.empty() && flannel_trouble_.empty())
-    log::warning("flannel's {} is here; nothing is done until it is taken over: knet join, or knet agent --adopt-flannel", found);
-  flannel_trouble_ = found.empty() ? "" : fmt::format("flannel's {} is here; take over with: knet join, or knet agent --adopt-flannel", found);
+    log::warning(
+        "flannel's {} is here; nothing is done until it is taken over: knet join, or knet agent --adopt-flannel",
+        found);
+  flannel_trouble_ =
+      found.empty()
+          ? ""
+          : fmt::format("flannel's {} is here; take over with: knet join, or knet agent --adopt-flannel", found);
 }
 
 void AgentLoop::refresh_self(const Observed& observed) {
@@ -212,7 +223,8 @@ void AgentLoop::refresh_self(const Observed& observed) {
   if (held_up && flannel_trouble_.empty()) announce();
   LocalNode fresh;
   try {
-    fresh = describe_self(identity_, options_.settings, *config_, observed, ask_reach(plane_, options_.settings.uplink));
+    fresh =
+        describe_self(identity_, options_.settings, *config_, observed, ask_reach(plane_, options_.settings.uplink));
     self_trouble_.clear();
   } catch (const Error& error) {
     // The address may come back; what we know of it stays good until then.
@@ -261,9 +273,12 @@ void AgentLoop::announce() {
   request.mode = data.mode;
   request.data = data.data;
   if (announced_ && same_request(*announced_, request)) return;
-  if (lease_) request.previous = {lease_->subnet, lease_->subnet6};
-  else if (cache_ && (cache_->own.subnet || cache_->own.subnet6)) request.previous = {cache_->own.subnet, cache_->own.subnet6};
-  else request.previous = previous_subnet(options_.paths);
+  if (lease_)
+    request.previous = {lease_->subnet, lease_->subnet6};
+  else if (cache_ && (cache_->own.subnet || cache_->own.subnet6))
+    request.previous = {cache_->own.subnet, cache_->own.subnet6};
+  else
+    request.previous = previous_subnet(options_.paths);
   announced_ = request;
   keeper_->announce(std::move(request));
 }

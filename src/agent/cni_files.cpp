@@ -75,8 +75,9 @@ CniReport install_cni(const NodePaths& paths, const FileSettings& files) {
     ours_seen = ours_seen || name == files.cni_conf_name;
   }
   if (report.read_first != files.cni_conf_name)
-    report.notices.push_back(fmt::format("a runtime reads {} first, not {}; remove it, or give --cni-conf-name a name before it",
-                                         (files.cni_conf_dir / report.read_first).string(), files.cni_conf_name));
+    report.notices.push_back(
+        fmt::format("a runtime reads {} first, not {}; remove it, or give --cni-conf-name a name before it",
+                    (files.cni_conf_dir / report.read_first).string(), files.cni_conf_name));
   return report;
 }
 

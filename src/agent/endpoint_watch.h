@@ -11,7 +11,8 @@
 
 namespace knet {
 
-/// All records of a directory, sorted by id; what can't be read is named in `problems`. An absent directory is an empty one.
+/// All records of a directory, sorted by id; what can't be read is named in `problems`. An absent directory is an empty
+/// one.
 std::vector<Endpoint> read_endpoints(const std::filesystem::path& dir, std::vector<std::string>* problems = nullptr);
 
 class EndpointWatch {

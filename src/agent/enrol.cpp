@@ -44,8 +44,7 @@ std::optional<ReachAnswer> ask_reach(LinuxPlane& plane, const UplinkSelector& se
 
 LocalNode describe_self(const Identity& identity, const NodeSettings& settings, const NetworkConfig& config,
                         const Observed& observed, const std::optional<ReachAnswer>& reach, UplinkChoice* choice) {
-  UplinkChoice chosen =
-      choose_uplink(observed.net, settings.uplink, config.enable_v4, config.enable_v6, reach);
+  UplinkChoice chosen = choose_uplink(observed.net, settings.uplink, config.enable_v4, config.enable_v6, reach);
   LocalNode self;
   self.name = identity.name;
   self.machine_id = identity.machine_id;
@@ -95,7 +94,8 @@ Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane
 
   const auto text = cluster.load_config();
   if (!text)
-    fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
+    fail(ErrorKind::config,
+         "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
          enrolment.store, cluster.paths().config(), enrolment.store);
   const ModeRegistry& modes = mode_registry();
   try {

@@ -25,13 +25,13 @@ struct Identity {
 };
 
 struct Enrolment {
-  LocalNode self;                    // with its lease
+  LocalNode self;  // with its lease
   NetworkConfig config;
-  UplinkChoice choice;               // address, why, what was passed over, the tie
+  UplinkChoice choice;  // address, why, what was passed over, the tie
   Acquired::How how = Acquired::How::chosen;
   Presence presence;
-  std::string store;                 // where, for people
-  bool embedded = false;             // the cluster is this machine alone
+  std::string store;      // where, for people
+  bool embedded = false;  // the cluster is this machine alone
   std::vector<std::string> notices;
 };
 
@@ -41,7 +41,8 @@ Identity identify(const NodePaths& paths, const NodeSettings& settings, bool kee
 /// The node's part of the view from what the host has: uplinks, addresses, sysctls, chains. Pure but for the question
 /// `reach` (the kernel's route to selector.can_reach). Throws Error{config} listing the candidates.
 LocalNode describe_self(const Identity& identity, const NodeSettings& settings, const NetworkConfig& config,
-                        const Observed& observed, const std::optional<ReachAnswer>& reach, UplinkChoice* choice = nullptr);
+                        const Observed& observed, const std::optional<ReachAnswer>& reach,
+                        UplinkChoice* choice = nullptr);
 /// The kinds of objects that describe_self looks at.
 Kinds self_kinds();
 /// The kernel's answer for `selector.can_reach`, if the selector asks.
@@ -49,7 +50,8 @@ std::optional<ReachAnswer> ask_reach(LinuxPlane& plane, const UplinkSelector& se
 /// The sysctls whose values describe_self wants, to be watched before observing.
 NetState self_sysctls();
 
-/// The subnets that subnet.env (knet's, or flannel's) of an earlier life names; unset if there is none or it can't be read.
+/// The subnets that subnet.env (knet's, or flannel's) of an earlier life names; unset if there is none or it can't be
+/// read.
 SubnetChoice previous_subnet(const NodePaths& paths);
 
 /// The node's record (presence) as of this self.

@@ -14,21 +14,21 @@ namespace knet {
 struct FileSettings {
   std::filesystem::path root = "/";  // tests and images: everything below goes under it
   bool cni = true;
-  bool cni_copy = false;             // --cni-link copy
+  bool cni_copy = false;  // --cni-link copy
   bool force = false;
-  bool system = true;                // unit, rt_protos.d, NetworkManager and networkd drop-ins
+  bool system = true;  // unit, rt_protos.d, NetworkManager and networkd drop-ins
   std::filesystem::path cni_bin_dir = "/opt/cni/bin";
   std::filesystem::path cni_conf_dir = "/etc/cni/net.d";
   std::string cni_conf_name = "05-knet.conflist";
-  std::filesystem::path program;     // empty: this executable's file
+  std::filesystem::path program;  // empty: this executable's file
 };
 
 struct CniReport {
-  std::filesystem::path conflist;           // empty: none written
+  std::filesystem::path conflist;  // empty: none written
   std::filesystem::path bin_dir;
   size_t links = 0;
-  std::string read_first;                   // the conflist that a runtime reads first
-  std::vector<std::string> read_after;      // the others, in their order
+  std::string read_first;               // the conflist that a runtime reads first
+  std::vector<std::string> read_after;  // the others, in their order
   std::vector<std::string> notices;
 };
 

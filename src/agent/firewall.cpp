@@ -14,11 +14,14 @@ std::vector<std::string> legacy_firewall_notices(const std::vector<Prefix>& netw
     for (const Prefix& network : networks) {
       if (network.family() != chain.family) continue;
       for (const char* direction : {"-s", "-d"})
-        commands += fmt::format("{}{} -I FORWARD {} {} -j ACCEPT", commands.empty() ? "" : " && ", chain.program, direction, network.str());
+        commands += fmt::format("{}{} -I FORWARD {} {} -j ACCEPT", commands.empty() ? "" : " && ", chain.program,
+                                direction, network.str());
     }
     if (commands.empty()) continue;
-    notices.push_back(chain.known ? fmt::format("{}'s FORWARD chain drops pods' traffic, and knet can't write there; run: {}", chain.program, commands)
-                                  : fmt::format("{} is in use; if its FORWARD policy is DROP, run: {}", chain.program, commands));
+    notices.push_back(
+        chain.known ? fmt::format("{}'s FORWARD chain drops pods' traffic, and knet can't write there; run: {}",
+                                  chain.program, commands)
+                    : fmt::format("{} is in use; if its FORWARD policy is DROP, run: {}", chain.program, commands));
   }
   return notices;
 }

@@ -1,4 +1,5 @@
-// Firewalls that knet can't open by itself: found, and told with the commands that open them. Any thread; changes nothing.
+// Firewalls that knet can't open by itself: found, and told with the commands that open them. Any thread; changes
+// nothing.
 #pragma once
 
 #include <string>

@@ -156,8 +156,9 @@ Failures Holdback::failures(Time now, Kinds kinds) const {
     std::string reason = failing.reason;
     if (!failing.skipped && failing.next > now) {
       const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(failing.next - now);
-      reason += wait < std::chrono::seconds(1) ? "; retry in less than 1s"
-                                               : fmt::format("; retry in {}", format_age(std::chrono::duration_cast<std::chrono::seconds>(wait)));
+      reason += wait < std::chrono::seconds(1)
+                    ? "; retry in less than 1s"
+                    : fmt::format("; retry in {}", format_age(std::chrono::duration_cast<std::chrono::seconds>(wait)));
     }
     out.emplace(text, std::move(reason));
   }

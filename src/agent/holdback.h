@@ -1,5 +1,6 @@
-// What must wait: objects that failed (exponential backoff) and objects that somebody else keeps undoing ("fought over").
-// Known by their text (describe()), so that an object that is wanted otherwise starts afresh. A plain value; the time is given.
+// What must wait: objects that failed (exponential backoff) and objects that somebody else keeps undoing ("fought
+// over"). Known by their text (describe()), so that an object that is wanted otherwise starts afresh. A plain value;
+// the time is given.
 #pragma once
 
 #include <chrono>

@@ -53,8 +53,8 @@ InstalledFiles::Entry& InstalledFiles::entry(const fs::path& path) {
 
 void InstalledFiles::make_way(const fs::path& path, bool force, Entry& ours) {
   if (!force)
-    fail(ErrorKind::conflict, "{} is there already and not ours; give --force to move it to {}.before-knet", path.string(),
-         path.string());
+    fail(ErrorKind::conflict, "{} is there already and not ours; give --force to move it to {}.before-knet",
+         path.string(), path.string());
   const std::string backup = path.string() + ".before-knet";
   std::error_code error;
   fs::rename(path, backup, error);

@@ -19,6 +19,13 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kAsk{10};
+// The chains and tables that flanneld leaves, by its fixed names.
+constexpr const char* kFlannelRules =
+    "iptables -D FORWARD -m comment --comment 'flanneld forward' -j FLANNEL-FWD; iptables -F FLANNEL-FWD; iptables -X "
+    "FLANNEL-FWD; "
+    "iptables -t nat -D POSTROUTING -m comment --comment 'flanneld masq' -j FLANNEL-POSTRTG; iptables -t nat -F "
+    "FLANNEL-POSTRTG; "
+    "iptables -t nat -X FLANNEL-POSTRTG  (or: nft delete table ip flannel-ipv4; nft delete table ip6 flannel-ipv6)";
 
 std::string firewall_text(const DesiredState& desired, const LocalNode& self) {
   if (self.forward_drops.empty()) return "";
@@ -29,8 +36,10 @@ std::string firewall_text(const DesiredState& desired, const LocalNode& self) {
   }
   for (const ForwardAccept& rule : desired.net.forward_accepts)
     if (into.find(rule.chain.chain) == std::string::npos) into += (into.empty() ? "" : ", ") + rule.chain.chain;
-  if (!self.forward_accept) return fmt::format("{} drops what is forwarded, and --no-forward-accept leaves it so", chains);
-  return fmt::format("{} drops what is forwarded: {} marked rules added to {}", chains, desired.net.forward_accepts.size(), into);
+  if (!self.forward_accept)
+    return fmt::format("{} drops what is forwarded, and --no-forward-accept leaves it so", chains);
+  return fmt::format("{} drops what is forwarded: {} marked rules added to {}", chains,
+                     desired.net.forward_accepts.size(), into);
 }
 
 bool flannel_was_here(LinuxPlane& plane) {
@@ -93,16 +102,18 @@ JoinReport run_join(const JoinOptions& options) {
     const OnceReport once = apply_once(options.paths, options.settings, plane, report.enrolment, adopt);
     take_in(report, once);
     view = once.view;
-    if (adopt) report.notices.push_back("flannel's devices and routes were taken over; stop flanneld, and remove its firewall chains: "
-                                        "iptables -S | grep FLANNEL and iptables -t nat -S | grep FLANNEL show them");
+    if (adopt) {
+      report.notices.push_back("flannel's devices and routes were taken over; stop flanneld");
+      report.notices.push_back(std::string("its firewall rules, where it made any, are removed by: ") + kFlannelRules);
+    }
     report.agent = "applied once";
     if (options.once && report.failures.empty())
       report.ready_in = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin);
   }
   if (!view) {
     std::unique_ptr<Store> store = open_store(options.settings.store);
-    view = load_view(*store, StorePaths{options.settings.store.prefix}, report.enrolment.config, report.enrolment.self, options.paths,
-                     &report.notices);
+    view = load_view(*store, StorePaths{options.settings.store.prefix}, report.enrolment.config, report.enrolment.self,
+                     options.paths, &report.notices);
   }
   write_subnet_env(options.paths, view->config, view->self.lease, pod_mtu(*view, mode_registry()));
   const DesiredState desired = compose(*view, mode_registry());

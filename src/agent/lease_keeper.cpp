@@ -72,8 +72,10 @@ void LeaseKeeper::run() {
       std::unique_lock lock(mutex_);
       const auto until = wait.count() > 0 ? Clock::now() + wait : next_due();
       auto ready = [this] { return stopping_ || ordered_; };
-      if (until == Clock::time_point::max()) wake_.wait(lock, ready);
-      else wake_.wait_until(lock, until, ready);
+      if (until == Clock::time_point::max())
+        wake_.wait(lock, ready);
+      else
+        wake_.wait_until(lock, until, ready);
       if (stopping_) return;
       orders = std::exchange(orders_, Orders{{}, 0, false, orders_.seen, orders_.nodes});
       ordered_ = false;
@@ -111,8 +113,10 @@ void LeaseKeeper::work(Orders orders) {
   // What was ordered is kept by now, should the store fail us from here on.
   if (!request_) return;
   const SubnetChoice have = lease_ ? SubnetChoice{lease_->subnet, lease_->subnet6} : SubnetChoice{};
-  if (!lease_ || lost_ || !fits(request_->config, have)) take_lease();
-  else bring_up_to_date();
+  if (!lease_ || lost_ || !fits(request_->config, have))
+    take_lease();
+  else
+    bring_up_to_date();
   look_after(Clock::now());
 }
 

@@ -1,5 +1,6 @@
-// The thread that keeps this node in the store: takes its subnet, brings the lease's content up to date, renews it, takes it
-// again when it was lost, and refreshes presence. What it should say comes from the loop; what came of it goes to the mailbox.
+// The thread that keeps this node in the store: takes its subnet, brings the lease's content up to date, renews it,
+// takes it again when it was lost, and refreshes presence. What it should say comes from the loop; what came of it goes
+// to the mailbox.
 #pragma once
 
 #include <chrono>
@@ -64,10 +65,10 @@ class LeaseKeeper {
   // The thread's own.
   std::optional<AcquireRequest> request_;
   std::optional<Lease> lease_;
-  bool lost_ = false;       // by the store's word; to be taken again
+  bool lost_ = false;  // by the store's word; to be taken again
   Acquired::How how_ = Acquired::How::chosen;
   Presence presence_;
-  Revision seen_ = 0;       // as we would tell it
+  Revision seen_ = 0;  // as we would tell it
   size_t nodes_ = 0;
   Clock::time_point renew_at_{}, presence_at_{}, seen_at_{};
   bool trouble_ = false;

@@ -29,7 +29,7 @@ struct Leaving {
   const LeaveOptions& options;
   LeaveReport& report;
   std::vector<Prefix> networks;
-  std::string node;        // "" if this machine has no name of ours
+  std::string node;  // "" if this machine has no name of ours
   std::string machine_id;
 
   // Does it, unless only asked what would be done; what fails is told and does not stop the rest.
@@ -68,7 +68,8 @@ void learn_networks(Leaving& leaving) {
 void stop_agent(Leaving& leaving) {
   if (systemd_runs() && InstalledFiles(leaving.options.paths.installed()).has("/etc/systemd/system/knet.service"))
     leaving.step("service knet.service", [] {
-      if (std::string trouble = systemctl("disable", kAgentUnit, true); !trouble.empty()) throw Error(ErrorKind::kernel, trouble);
+      if (std::string trouble = systemctl("disable", kAgentUnit, true); !trouble.empty())
+        throw Error(ErrorKind::kernel, trouble);
     });
   if (leaving.options.dry_run) return;
   if (auto agent = running_agent())
@@ -104,12 +105,16 @@ void give_back(Leaving& leaving) {
     const LeaseTable table = cluster.list_leases(mode, false);
     for (const LeaseRow& row : table.rows) {
       if (row.node != leaving.node || (!row.machine_id.empty() && row.machine_id != leaving.machine_id)) continue;
-      leaving.step(fmt::format("lease of {} in {}", subnets_text(row.lease), store->where()), [&] { cluster.release(row.lease, leaving.node); });
+      leaving.step(fmt::format("lease of {} in {}", subnets_text(row.lease), store->where()),
+                   [&] { cluster.release(row.lease, leaving.node); });
     }
   } catch (const Error& error) {
-    if (options.dry_run) leaving.report.notices.push_back(error.text);
-    else leaving.report.failed.push_back(fmt::format("lease of {}: {}; it ends by itself within a day, or: knet node remove {}",
-                                                     leaving.node, error.text, leaving.node));
+    if (options.dry_run)
+      leaving.report.notices.push_back(error.text);
+    else
+      leaving.report.failed.push_back(
+          fmt::format("lease of {}: {}; it ends by itself within a day, or: knet node remove {}", leaving.node,
+                      error.text, leaving.node));
   }
 }
 
@@ -137,8 +142,11 @@ void clear_kernel(Leaving& leaving) {
       const std::string what = describe(plan, plan.stages[s].ops[o].object);
       auto failed = std::find_if(results.begin(), results.end(),
                                  [&](const OpResult& r) { return r.stage == s && r.op == o && r.error != 0; });
-      if (failed == results.end()) leaving.report.removed.push_back(what);
-      else leaving.report.failed.push_back(fmt::format("{}: {}", what, failed->reason.empty() ? errno_text(failed->error) : failed->reason));
+      if (failed == results.end())
+        leaving.report.removed.push_back(what);
+      else
+        leaving.report.failed.push_back(
+            fmt::format("{}: {}", what, failed->reason.empty() ? errno_text(failed->error) : failed->reason));
     }
   }
 
@@ -149,9 +157,11 @@ void clear_kernel(Leaving& leaving) {
     leaving.step(describe(link), [&] { remove_pod_link(link.name); });
   }
   if (pods > 0)
-    leaving.report.notices.push_back(fmt::format("{} {} network", pods, pods == 1 ? "pod loses its" : "pods lose their"));
+    leaving.report.notices.push_back(
+        fmt::format("{} {} network", pods, pods == 1 ? "pod loses its" : "pods lose their"));
   for (const Sysctl& sysctl : observed.net.sysctls)
-    if (std::find(std::begin(kHostSysctls), std::end(kHostSysctls), sysctl.path) != std::end(kHostSysctls) && trim(sysctl.value) == "1")
+    if (std::find(std::begin(kHostSysctls), std::end(kHostSysctls), sysctl.path) != std::end(kHostSysctls) &&
+        trim(sysctl.value) == "1")
       leaving.report.notices.push_back(fmt::format("sysctl {} stays 1", sysctl.path));
 }
 
@@ -169,8 +179,10 @@ void remove_installed(Leaving& leaving) {
     }
     try {
       const std::string done = installed.remove(entry.path);
-      if (done.find("left there") != std::string::npos) leaving.report.notices.push_back(done);
-      else if (!done.empty()) leaving.report.removed.push_back("file " + done);
+      if (done.find("left there") != std::string::npos)
+        leaving.report.notices.push_back(done);
+      else if (!done.empty())
+        leaving.report.removed.push_back("file " + done);
     } catch (const Error& error) {
       leaving.report.failed.push_back(error.text);
     }
@@ -193,7 +205,8 @@ void clear_directory(Leaving& leaving, const fs::path& dir, std::initializer_lis
   }
   if (leaving.options.dry_run) return;
   fs::remove(dir, error);
-  if (error == std::errc::directory_not_empty) leaving.report.notices.push_back(fmt::format("{} is not empty; what is left there is not ours", dir.string()));
+  if (error == std::errc::directory_not_empty)
+    leaving.report.notices.push_back(fmt::format("{} is not empty; what is left there is not ours", dir.string()));
 }
 
 // The embedded store lives in the state dir; others of this machine (a lab) may still use it.
@@ -228,11 +241,13 @@ LeaveReport run_leave(const LeaveOptions& options) {
   clear_directory(leaving, paths.run_dir, {"endpoints", "agent.sock", "status.sock", "subnet.env"});
   if (store_is_free(options))
     clear_directory(leaving, paths.state_dir,
-                    {"knet.db", "knet.db-wal", "knet.db-shm", "knet.db.bell", "node-name", "machine-id", "view.cache", "ipam",
-                     "wg.key", "installed.json", "node.json"});
+                    {"knet.db", "knet.db-wal", "knet.db-shm", "knet.db.bell", "node-name", "machine-id", "view.cache",
+                     "ipam", "wg.key", "installed.json", "node.json"});
   else {
-    report.notices.push_back(fmt::format("{} stays: other nodes have leases in it", (paths.state_dir / "knet.db").string()));
-    clear_directory(leaving, paths.state_dir, {"node-name", "machine-id", "view.cache", "ipam", "wg.key", "installed.json", "node.json"});
+    report.notices.push_back(
+        fmt::format("{} stays: other nodes have leases in it", (paths.state_dir / "knet.db").string()));
+    clear_directory(leaving, paths.state_dir,
+                    {"node-name", "machine-id", "view.cache", "ipam", "wg.key", "installed.json", "node.json"});
   }
   return report;
 }

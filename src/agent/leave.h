@@ -11,15 +11,16 @@ namespace knet {
 
 struct LeaveOptions {
   NodePaths paths;
-  NodeSettings settings;     // the store to give the subnet back to
+  NodeSettings settings;  // the store to give the subnet back to
   bool keep_lease = false;
   bool dry_run = false;
 };
 
 struct LeaveReport {
-  std::vector<std::string> removed;   // (or would be) one line each: "route 10.244.2.0/24 ...", "file /etc/cni/net.d/..."
-  std::vector<std::string> failed;    // what could not be removed, and why
-  std::vector<std::string> notices;   // "sysctl net/ipv4/ip_forward stays 1", "3 pods lose their network"
+  std::vector<std::string>
+      removed;                      // (or would be) one line each: "route 10.244.2.0/24 ...", "file /etc/cni/net.d/..."
+  std::vector<std::string> failed;  // what could not be removed, and why
+  std::vector<std::string> notices;  // "sysctl net/ipv4/ip_forward stays 1", "3 pods lose their network"
 };
 
 /// Error{conflict} naming the agent's pid if it still runs and systemd does not hold it (stop it first).

@@ -15,28 +15,31 @@ namespace {
 
 bool is_own(const LeaseRow& row, const LocalNode& self) {
   if (!row.node.empty()) return row.node == self.name && row.in_use();
-  return (self.public_ip && row.lease.public_ip == self.public_ip) || (self.public_ip6 && row.lease.public_ip6 == self.public_ip6);
+  return (self.public_ip && row.lease.public_ip == self.public_ip) ||
+         (self.public_ip6 && row.lease.public_ip6 == self.public_ip6);
 }
 
 [[noreturn]] void fail_without_subnet(const std::string& name, const std::string& store) {
   fail(ErrorKind::config, "{} holds no subnet in {}; enrol it with: knet join", name, store);
 }
 
-ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings, const Identity& identity, const Observed& host,
-                            LinuxPlane& plane, Look& look) {
+ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings, const Identity& identity,
+                            const Observed& host, LinuxPlane& plane, Look& look) {
   const std::unique_ptr<Store> store = open_store(settings.store);
   look.store = store->where();
   const StorePaths keys{settings.store.prefix};
   ClusterStore cluster(*store, keys);
   const std::optional<ConfigText> text = cluster.load_config();
   if (!text)
-    fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
-         look.store, keys.config(), settings.store.url);
+    fail(ErrorKind::config,
+         "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16", look.store,
+         keys.config(), settings.store.url);
   NetworkConfig config = parse_network_config(text->json, mode_registry());
   config.masquerade = config.masquerade && settings.masquerade;
   LocalNode self = describe_self(identity, settings, config, host, ask_reach(plane, settings.uplink));
   const LeaseTable leases = cluster.list_leases(config.mode, false);
-  const auto own = std::find_if(leases.rows.begin(), leases.rows.end(), [&](const LeaseRow& row) { return is_own(row, self); });
+  const auto own =
+      std::find_if(leases.rows.begin(), leases.rows.end(), [&](const LeaseRow& row) { return is_own(row, self); });
   if (own == leases.rows.end()) fail_without_subnet(identity.name, look.store);
   self.lease = own->lease;
   ClusterView view = *load_view(*store, keys, config, self, paths, &look.notes);
@@ -47,8 +50,8 @@ ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings
   return view;
 }
 
-ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings, const Identity& identity, const Observed& host,
-                           LinuxPlane& plane, const Error& why) {
+ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings, const Identity& identity,
+                           const Observed& host, LinuxPlane& plane, const Error& why) {
   auto cache = load_view_cache(paths.view_cache());
   if (!cache || cache->node != identity.name) throw why;
   ClusterView view;
@@ -77,7 +80,8 @@ std::unique_ptr<Look> look_at_node(const NodePaths& paths, const NodeSettings& s
     if (error.kind != ErrorKind::store) throw;
     look->view = view_from_disk(paths, settings, identity, host, plane, error);
     look->live = false;
-    look->notes.push_back(fmt::format("the store is away ({}); shown is the view kept at revision {}", error.text, look->view.rev));
+    look->notes.push_back(
+        fmt::format("the store is away ({}); shown is the view kept at revision {}", error.text, look->view.rev));
   }
   look->desired = compose(look->view, mode_registry());
   plane.watch_sysctls(look->desired.net);

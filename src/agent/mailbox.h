@@ -48,8 +48,8 @@ struct LeaseTroubleMessage {
   std::string text;  // empty: it is over
 };
 
-using AgentMessage = std::variant<StoreStateMessage, SnapshotMessage, EventsMessage, LeaseMessage, RenewedMessage,
-                                  LeaseTroubleMessage>;
+using AgentMessage =
+    std::variant<StoreStateMessage, SnapshotMessage, EventsMessage, LeaseMessage, RenewedMessage, LeaseTroubleMessage>;
 
 class Mailbox {
  public:

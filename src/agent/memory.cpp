@@ -16,13 +16,14 @@ namespace {
 void drop_pages(std::string_view line) {
   const size_t dash = line.find('-');
   const size_t space = line.find(' ');
-  if (dash == std::string_view::npos || space == std::string_view::npos || dash > space || line.size() < space + 5) return;
+  if (dash == std::string_view::npos || space == std::string_view::npos || dash > space || line.size() < space + 5)
+    return;
   const std::string_view rights = line.substr(space + 1, 4);
   if (rights[0] != 'r' || rights[1] == 'w' || line.find('/', space) == std::string_view::npos) return;
   const auto begin = std::strtoull(std::string(line.substr(0, dash)).c_str(), nullptr, 16);
   const auto end = std::strtoull(std::string(line.substr(dash + 1, space - dash - 1)).c_str(), nullptr, 16);
-  // Never written and backed by a file: nothing is lost. The start maps whole neighbourhoods of each page it touches; from
-  // now on only what is used comes back.
+  // Never written and backed by a file: nothing is lost. The start maps whole neighbourhoods of each page it touches;
+  // from now on only what is used comes back.
   madvise(reinterpret_cast<void*>(begin), end - begin, MADV_RANDOM);
   madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }

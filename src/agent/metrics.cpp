@@ -9,8 +9,10 @@ std::string escaped(std::string_view label) {
   std::string out;
   for (char c : label) {
     if (c == '\\' || c == '"') out += '\\';
-    if (c == '\n') out += "\\n";
-    else out += c;
+    if (c == '\n')
+      out += "\\n";
+    else
+      out += c;
   }
   return out;
 }
@@ -44,12 +46,14 @@ std::string format_metrics(const StatusSnapshot& s) {
   text.gauge("knet_store_connected", "1 while the store answers.", s.store_connected ? 1 : 0);
   text.gauge("knet_view_cached", "1 while the view is the one kept on disk.", s.from_cache ? 1 : 0);
   text.gauge("knet_store_revision", "Revision of the store that the view is made of.", s.revision);
-  text.gauge("knet_lease_expiry_seconds", "When the subnet's lease ends, Unix time; 0 if never or unknown.", s.lease_until);
+  text.gauge("knet_lease_expiry_seconds", "When the subnet's lease ends, Unix time; 0 if never or unknown.",
+             s.lease_until);
   text.gauge("knet_peers", "Nodes with a subnet, this one not counted.", s.peers);
   text.gauge("knet_peers_silent", "Of them knet nodes that give no sign of life.", s.peers_silent);
   text.gauge("knet_pods", "Pod interfaces on this node.", s.pods);
   text.head("knet_objects", "gauge", "Objects wanted in the kernel.");
-  for (const auto& [kind, count] : s.wanted) text.out += fmt::format("knet_objects{{kind=\"{}\"}} {}\n", escaped(kind), count);
+  for (const auto& [kind, count] : s.wanted)
+    text.out += fmt::format("knet_objects{{kind=\"{}\"}} {}\n", escaped(kind), count);
   text.gauge("knet_objects_failing", "Of them what can't be applied now.", s.failing);
   text.gauge("knet_objects_foreign", "Objects of others at places that we want.", s.foreign.size());
   text.gauge("knet_objects_fought_over", "Objects that somebody else keeps undoing.", s.fought_over.size());

@@ -20,8 +20,8 @@ struct NodePaths {
   std::filesystem::path agent_socket() const { return run_dir / "agent.sock"; }    // root and group knet; full
   std::filesystem::path status_socket() const { return run_dir / "status.sock"; }  // read-only, for all
   std::filesystem::path node_name() const { return state_dir / "node-name"; }
-  std::filesystem::path machine_id() const { return state_dir / "machine-id"; }    // where /etc/machine-id won't do
-  std::filesystem::path node_file() const { return state_dir / "node.json"; }      // NodeSettings as enrolled
+  std::filesystem::path machine_id() const { return state_dir / "machine-id"; }  // where /etc/machine-id won't do
+  std::filesystem::path node_file() const { return state_dir / "node.json"; }    // NodeSettings as enrolled
   std::filesystem::path view_cache() const { return state_dir / "view.cache"; }
   std::filesystem::path ipam() const { return state_dir / "ipam"; }
   std::filesystem::path installed() const { return state_dir / "installed.json"; }
@@ -30,7 +30,7 @@ struct NodePaths {
 /// What the user chose for this node; saved by join in node.json (never secrets), read by a later agent.
 struct NodeSettings {
   StoreOptions store;
-  std::string name;            // empty: persisted one, else the host's name
+  std::string name;  // empty: persisted one, else the host's name
   UplinkSelector uplink;
   bool masquerade = true;      // and the cluster's config says so too
   bool forward_accept = true;  // --no-forward-accept clears it
@@ -38,7 +38,8 @@ struct NodeSettings {
   bool pods = true;
 };
 
-/// The settings as last enrolled; nothing if this node never was. Throws Error{config} naming the file if it is damaged.
+/// The settings as last enrolled; nothing if this node never was. Throws Error{config} naming the file if it is
+/// damaged.
 std::optional<NodeSettings> load_node_settings(const NodePaths& paths);
 void save_node_settings(const NodePaths& paths, const NodeSettings& settings);
 

@@ -22,8 +22,8 @@ void notify_service(std::string_view state) {
   Fd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!fd) return;
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
-  [[maybe_unused]] ssize_t n = ::sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL,
-                                        reinterpret_cast<const sockaddr*>(&address), size);
+  [[maybe_unused]] ssize_t n =
+      ::sendto(fd.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), size);
 }
 
 }  // namespace knet

@@ -1,4 +1,5 @@
-// Tells systemd how the service fares: sd_notify(3)'s protocol, one datagram to $NOTIFY_SOCKET. Does nothing elsewhere; never fails.
+// Tells systemd how the service fares: sd_notify(3)'s protocol, one datagram to $NOTIFY_SOCKET. Does nothing elsewhere;
+// never fails.
 #pragma once
 
 #include <string_view>

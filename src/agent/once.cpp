@@ -18,7 +18,8 @@ namespace {
 constexpr int kMostTurns = 6;
 constexpr std::chrono::milliseconds kBetweenTurns{50};
 
-Membership load_membership(Store& store, const StorePaths& paths, const Lease& own, std::vector<std::string>* problems) {
+Membership load_membership(Store& store, const StorePaths& paths, const Lease& own,
+                           std::vector<std::string>* problems) {
   Membership membership(paths, mode_registry());
   std::vector<StoreEvent> all;
   const Revision rev = store.for_each(paths.prefix + "/", [&](KeyValue&& item) {
@@ -53,8 +54,9 @@ std::shared_ptr<ClusterView> cached_view(const NodePaths& paths, const NodeSetti
 
 }  // namespace
 
-std::shared_ptr<ClusterView> load_view(Store& store, const StorePaths& paths, const NetworkConfig& config, const LocalNode& self,
-                                       const NodePaths& node, std::vector<std::string>* problems) {
+std::shared_ptr<ClusterView> load_view(Store& store, const StorePaths& paths, const NetworkConfig& config,
+                                       const LocalNode& self, const NodePaths& node,
+                                       std::vector<std::string>* problems) {
   const Membership membership = load_membership(store, paths, self.lease, problems);
   auto view = std::make_shared<ClusterView>();
   view->config = config;
@@ -66,8 +68,8 @@ std::shared_ptr<ClusterView> load_view(Store& store, const StorePaths& paths, co
   return view;
 }
 
-OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, LinuxPlane& plane, const Enrolment& enrolment,
-                      bool adopt_flannel) {
+OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, LinuxPlane& plane,
+                      const Enrolment& enrolment, bool adopt_flannel) {
   std::unique_ptr<Store> store = open_store(settings.store);
   std::vector<std::string> problems;
   auto view = load_view(*store, StorePaths{settings.store.prefix}, enrolment.config, enrolment.self, paths, &problems);
@@ -113,7 +115,8 @@ std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& set
     const StorePaths keys{settings.store.prefix};
     const Membership membership = load_membership(*store, keys, {}, &lines);
     if (membership.config_json().empty())
-      fail(ErrorKind::config, "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
+      fail(ErrorKind::config,
+           "{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
            store->where(), keys.config(), store->where());
     view = std::make_shared<ClusterView>();
     view->config = usable_config(membership.config_json(), settings);
@@ -121,13 +124,16 @@ std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& set
     self = describe_self(identity, settings, view->config, host, ask_reach(plane, settings.uplink));
     const auto& leases = membership.leases();
     auto own = std::find_if(leases.begin(), leases.end(), [&](const Lease& lease) {
-      return (self.public_ip && lease.public_ip == self.public_ip) || (self.public_ip6 && lease.public_ip6 == self.public_ip6);
+      return (self.public_ip && lease.public_ip == self.public_ip) ||
+             (self.public_ip6 && lease.public_ip6 == self.public_ip6);
     });
     if (own != leases.end()) {
       self.lease = *own;
     } else {
       const auto choice = choose_subnet(view->config, membership.taken(identity.name), previous_subnet(paths), 0);
-      if (!choice) fail(ErrorKind::conflict, "no subnet is free in {}", view->config.network ? view->config.network.str() : view->config.network6.str());
+      if (!choice)
+        fail(ErrorKind::conflict, "no subnet is free in {}",
+             view->config.network ? view->config.network.str() : view->config.network6.str());
       const LeaseData data = mode_registry().get(view->config.mode).announce(view->config, self);
       self.lease.subnet = choice->subnet;
       self.lease.subnet6 = choice->subnet6;
@@ -144,7 +150,8 @@ std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& set
     view = cached_view(paths, settings, identity, host, plane);
     if (!view) throw;
     complete = false;
-    lines.push_back(fmt::format("the store is away ({}); planned from the view kept at revision {}", error.text, view->rev));
+    lines.push_back(
+        fmt::format("the store is away ({}); planned from the view kept at revision {}", error.text, view->rev));
   }
   Reconciler reconciler(plane, mode_registry(), {{}, [&](const NetState& desired) { plane.watch_sysctls(desired); }});
   reconciler.adopt_flannel(adopt_flannel);

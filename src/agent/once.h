@@ -1,5 +1,5 @@
-// One pass without a loop: enrol, read the cluster, bring the kernel in line, done. For `knet agent --once`, `--dry-run` and
-// `knet join --once`. One thread; blocks.
+// One pass without a loop: enrol, read the cluster, bring the kernel in line, done. For `knet agent --once`,
+// `--dry-run` and `knet join --once`. One thread; blocks.
 #pragma once
 
 #include <string>
@@ -20,15 +20,16 @@ struct OnceReport {
 };
 
 /// The cluster as the store has it now, seen from `self`.
-std::shared_ptr<ClusterView> load_view(Store& store, const StorePaths& paths, const NetworkConfig& config, const LocalNode& self,
-                                       const NodePaths& node, std::vector<std::string>* problems = nullptr);
+std::shared_ptr<ClusterView> load_view(Store& store, const StorePaths& paths, const NetworkConfig& config,
+                                       const LocalNode& self, const NodePaths& node,
+                                       std::vector<std::string>* problems = nullptr);
 
 /// Brings the kernel in line for a node that is enrolled, and writes subnet.env.
-OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, LinuxPlane& plane, const Enrolment& enrolment,
-                      bool adopt_flannel);
+OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, LinuxPlane& plane,
+                      const Enrolment& enrolment, bool adopt_flannel);
 
-/// What a start of the agent would change, in order; changes nothing, neither here nor in the store. Where this node has no
-/// subnet yet the first line says which one it might get.
+/// What a start of the agent would change, in order; changes nothing, neither here nor in the store. Where this node
+/// has no subnet yet the first line says which one it might get.
 std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& settings, bool adopt_flannel);
 
 }  // namespace knet

@@ -20,7 +20,8 @@ std::shared_ptr<const Published::State> Published::get() const {
 
 // A row keeps the time at which it was first seen in its state.
 void Published::date(std::vector<RouteRow>& rows, int64_t since_start) {
-  const int64_t now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const int64_t now =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   const bool first = history_.empty();
   std::map<std::pair<Prefix, uint32_t>, Seen> fresh;
   for (RouteRow& row : rows) {

@@ -1,5 +1,6 @@
-// What the loop hands to the status server: immutable values behind one lock. The loop publishes, server threads read; rows
-// are made on the server's thread from the shared view and a look of its own at the kernel, so that nobody waits for the loop.
+// What the loop hands to the status server: immutable values behind one lock. The loop publishes, server threads read;
+// rows are made on the server's thread from the shared view and a look of its own at the kernel, so that nobody waits
+// for the loop.
 #pragma once
 
 #include <map>

@@ -9,7 +9,8 @@
 namespace knet {
 namespace {
 
-// Without a complete view nothing is taken away, and no peer's object is changed: the kernel may know better than the cache.
+// Without a complete view nothing is taken away, and no peer's object is changed: the kernel may know better than the
+// cache.
 void keep_additions(Plan& plan) {
   for (Stage& stage : plan.stages) {
     std::erase_if(stage.ops, [](const Op& op) {
@@ -42,7 +43,8 @@ void Reconciler::set_view(std::shared_ptr<const ClusterView> view, bool complete
 
 void Reconciler::mark(Kinds kinds, Time now) {
   dirty_ |= kinds;
-  if (kinds.test(static_cast<size_t>(Kind::link)) || kinds.test(static_cast<size_t>(Kind::address))) holdback_.hurry(now);
+  if (kinds.test(static_cast<size_t>(Kind::link)) || kinds.test(static_cast<size_t>(Kind::address)))
+    holdback_.hurry(now);
 }
 
 Reconciler::Time Reconciler::due() const {
@@ -89,7 +91,8 @@ Reconciler::Turn Reconciler::run(Time now) {
   if (now >= next_scan_) dirty_ = all_kinds();
   Kinds kinds = dirty_ | holdback_.release_due(now);
   if (kinds.none()) return turn;
-  if (!waiting_.empty() || !foreign_.empty()) kinds = all_kinds();  // whether they still are can only be told of the whole
+  if (!waiting_.empty() || !foreign_.empty())
+    kinds = all_kinds();  // whether they still are can only be told of the whole
   Observed observed = observe(kinds);
   if (kinds.all()) next_scan_ = now + kFullScan;
   dirty_.reset();
@@ -144,7 +147,8 @@ void Reconciler::report(const Plan& plan, const std::vector<OpResult>& results, 
 std::vector<std::string> Reconciler::dry_run() {
   Kinds kinds = all_kinds();
   Observed observed = observe(kinds);
-  if (!view_) fail(ErrorKind::config, "there is no view of the cluster to plan from: neither the store nor the cache has one");
+  if (!view_)
+    fail(ErrorKind::config, "there is no view of the cluster to plan from: neither the store nor the cache has one");
   Plan todo = plan(observed, kinds);
   std::vector<std::string> lines = describe(todo);
   for (const std::string& wait : todo.waiting) lines.push_back(wait);

@@ -1,5 +1,6 @@
-// One node's reconciliation: dirty kinds -> observe -> compose (kept until the view changes) -> diff -> apply. Level-triggered:
-// events only mark kinds dirty, what is true is read. Belongs to one thread; no clock (time is given), no log, no waiting.
+// One node's reconciliation: dirty kinds -> observe -> compose (kept until the view changes) -> diff -> apply.
+// Level-triggered: events only mark kinds dirty, what is true is read. Belongs to one thread; no clock (time is given),
+// no log, no waiting.
 #pragma once
 
 #include <chrono>
@@ -44,13 +45,13 @@ class Reconciler {
   Time due() const;
 
   struct Turn {
-    bool converged = false;              // there was a view, and nothing failed or was held back
-    size_t applied = 0;                  // ops that went well
+    bool converged = false;  // there was a view, and nothing failed or was held back
+    size_t applied = 0;      // ops that went well
     size_t failed = 0;
-    bool repair = false;                 // the view had not changed: what was done undid what others did
-    std::vector<std::string> lines;      // one per op, at most kMostLines, for the log
+    bool repair = false;             // the view had not changed: what was done undid what others did
+    std::vector<std::string> lines;  // one per op, at most kMostLines, for the log
     static constexpr size_t kMostLines = 16;
-    std::vector<std::string> failures;   // "create route ...: reason", first kMostLines
+    std::vector<std::string> failures;  // "create route ...: reason", first kMostLines
   };
   /// One turn over the dirty kinds and what is due. Throws what observe and compose throw; the kinds stay dirty then.
   Turn run(Time now);
@@ -78,7 +79,7 @@ class Reconciler {
   std::vector<Prefix> former_networks_;
   bool complete_ = false;
   bool adopt_flannel_ = false;
-  bool stale_ = true;       // desired_ is older than view_
+  bool stale_ = true;          // desired_ is older than view_
   bool world_changed_ = true;  // since the last turn that went well: ops are no repairs
   Kinds dirty_ = all_kinds();
   Time next_scan_{};

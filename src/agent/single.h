@@ -1,5 +1,5 @@
-// One agent per network namespace: it listens on the abstract socket "@knet", which lives in the namespace and goes with the
-// process. Whoever finds it taken can ask who holds it.
+// One agent per network namespace: it listens on the abstract socket "@knet", which lives in the namespace and goes
+// with the process. Whoever finds it taken can ask who holds it.
 #pragma once
 
 #include <sys/types.h>

@@ -85,8 +85,7 @@ std::string format_status(const StatusSnapshot& s) {
       {"foreign", s.foreign},
       {"fought_over", s.fought_over},
       {"failures", pairs(s.failures, "object", "reason")},
-      {"counters",
-       {{"turns", s.turns}, {"applied", s.applied}, {"repairs", s.repairs}, {"failed_ops", s.failed_ops}}},
+      {"counters", {{"turns", s.turns}, {"applied", s.applied}, {"repairs", s.repairs}, {"failed_ops", s.failed_ops}}},
       {"first_route_seconds", s.first_route_seconds},
       {"last_turn_ms", s.last_turn_ms},
   };

@@ -1,5 +1,5 @@
-// What the agent says about itself: StatusSnapshot and its JSON (schema 1), Prometheus text, and the rows of /v1/routes.
-// Values and pure functions.
+// What the agent says about itself: StatusSnapshot and its JSON (schema 1), Prometheus text, and the rows of
+// /v1/routes. Values and pure functions.
 #pragma once
 
 #include <cstdint>
@@ -19,29 +19,29 @@ struct StatusSnapshot {
   std::string node;
   std::string version;
   int64_t pid = 0;
-  int64_t since = 0;                  // Unix seconds; when this agent started
-  int64_t at = 0;                     // Unix seconds; when this snapshot was made
+  int64_t since = 0;  // Unix seconds; when this agent started
+  int64_t at = 0;     // Unix seconds; when this snapshot was made
 
-  std::string store;                  // where, without secrets
+  std::string store;  // where, without secrets
   bool store_connected = false;
-  bool from_cache = false;            // the view is the one kept on disk: added to, never deleted by
-  int64_t store_since = 0;            // Unix seconds; since when (dis)connected
-  std::string store_error;            // the last one, "" if none
+  bool from_cache = false;  // the view is the one kept on disk: added to, never deleted by
+  int64_t store_since = 0;  // Unix seconds; since when (dis)connected
+  std::string store_error;  // the last one, "" if none
   int64_t revision = 0;
 
   std::string mode;
   std::string network, network6;
-  std::string subnet, subnet6;        // own lease; "" while there is none
-  std::string address, address6;      // announced
-  std::string uplink;                 // device
-  uint32_t mtu_v4 = 0, mtu_v6 = 0;    // of pods
-  int64_t lease_until = 0;            // Unix seconds as of the last renewal; 0 unknown or endless
+  std::string subnet, subnet6;      // own lease; "" while there is none
+  std::string address, address6;    // announced
+  std::string uplink;               // device
+  uint32_t mtu_v4 = 0, mtu_v6 = 0;  // of pods
+  int64_t lease_until = 0;          // Unix seconds as of the last renewal; 0 unknown or endless
 
   uint32_t peers = 0;
-  uint32_t peers_silent = 0;          // knet nodes without presence
+  uint32_t peers_silent = 0;  // knet nodes without presence
   uint32_t pods = 0;
-  uint32_t objects = 0;               // wanted in the kernel
-  uint32_t failing = 0;               // of them can't be applied now
+  uint32_t objects = 0;                                  // wanted in the kernel
+  uint32_t failing = 0;                                  // of them can't be applied now
   std::vector<std::pair<std::string, uint32_t>> wanted;  // by kind: ("route", 12)
 
   bool ready = false;
@@ -54,8 +54,8 @@ struct StatusSnapshot {
   std::vector<std::pair<std::string, std::string>> failures;  // object, reason
 
   uint64_t turns = 0, applied = 0, repairs = 0, failed_ops = 0;  // counters since start
-  double first_route_seconds = 0;     // start until the first convergence; 0: not yet
-  int64_t last_turn_ms = 0;           // duration
+  double first_route_seconds = 0;                                // start until the first convergence; 0: not yet
+  int64_t last_turn_ms = 0;                                      // duration
 
   bool operator==(const StatusSnapshot&) const = default;
 };

@@ -38,7 +38,8 @@ HttpAnswer parse_answer(const std::string& bytes, const std::string& where) {
   answer.body = bytes.substr(head_end + 4);
   for (std::string_view line : split(std::string_view(bytes).substr(0, head_end), '\n')) {
     const size_t colon = line.find(':');
-    if (colon == std::string_view::npos || !equals_ignoring_case(trim(line.substr(0, colon)), "content-length")) continue;
+    if (colon == std::string_view::npos || !equals_ignoring_case(trim(line.substr(0, colon)), "content-length"))
+      continue;
     const auto length = parse_int(trim(line.substr(colon + 1)));
     if (!length || static_cast<size_t>(*length) != answer.body.size())
       fail(ErrorKind::kernel, "the answer of {} was cut short", where);
@@ -46,7 +47,8 @@ HttpAnswer parse_answer(const std::string& bytes, const std::string& where) {
   return answer;
 }
 
-std::optional<HttpAnswer> ask_either(const NodePaths& paths, const std::string& path, std::chrono::milliseconds timeout) {
+std::optional<HttpAnswer> ask_either(const NodePaths& paths, const std::string& path,
+                                     std::chrono::milliseconds timeout) {
   std::optional<HttpAnswer> answer;
   try {
     answer = ask_agent(paths.agent_socket(), path, timeout);
@@ -86,7 +88,8 @@ std::optional<HttpAnswer> ask_agent(const std::filesystem::path& socket, const s
     if (n < 0) throw_errno(errno, "read from the agent at {}", where);
     if (n == 0) break;
     bytes.append(piece, static_cast<size_t>(n));
-    if (bytes.size() > kLargestAnswer) fail(ErrorKind::kernel, "the answer of {} is larger than {} bytes", where, kLargestAnswer);
+    if (bytes.size() > kLargestAnswer)
+      fail(ErrorKind::kernel, "the answer of {} is larger than {} bytes", where, kLargestAnswer);
   }
   return parse_answer(bytes, where);
 }

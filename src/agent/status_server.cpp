@@ -51,7 +51,8 @@ std::string lines(const std::vector<std::string>& items) {
 // "host:port", "[v6]:port" or ":port".
 std::pair<std::string, int> parse_listen(const std::string& address) {
   const size_t colon = address.rfind(':');
-  const int64_t port = colon == std::string::npos ? 0 : parse_int(std::string_view(address).substr(colon + 1)).value_or(0);
+  const int64_t port =
+      colon == std::string::npos ? 0 : parse_int(std::string_view(address).substr(colon + 1)).value_or(0);
   std::string host = colon == std::string::npos ? "" : address.substr(0, colon);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   if (host.empty()) host = "::";
@@ -105,7 +106,8 @@ void StatusServer::serve_unix(const std::filesystem::path& path, unsigned mode, 
   httplib::Server& server = listener->server;
   limit(server);
   auto answer = [&server](const char* at, const char* type, const std::function<std::string()>& text) {
-    server.Get(at, [type, text](const httplib::Request&, httplib::Response& response) { response.set_content(text(), type); });
+    server.Get(
+        at, [type, text](const httplib::Request&, httplib::Response& response) { response.set_content(text(), type); });
   };
   answer("/v1/status", kJson, source_.status);
   answer("/v1/routes", kJson, source_.routes);
@@ -121,7 +123,8 @@ void StatusServer::serve_unix(const std::filesystem::path& path, unsigned mode, 
   listener->socket = path;
   if (::chmod(path.c_str(), mode) != 0) throw_errno(errno, "set the mode of {}", path.string());
   if (auto gid = group.empty() ? std::nullopt : group_id(group))
-    if (::chown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0) throw_errno(errno, "give {} to the group {}", path.string(), group);
+    if (::chown(path.c_str(), static_cast<uid_t>(-1), *gid) != 0)
+      throw_errno(errno, "give {} to the group {}", path.string(), group);
   start(std::move(listener));
 }
 
@@ -132,7 +135,8 @@ void StatusServer::serve_tcp(const std::string& address, bool as_flanneld) {
   limit(server);
   const char* alive = as_flanneld ? "flanneld is running" : "ok\n";
   const char* good = as_flanneld ? "flanneld is ready" : "ready\n";
-  server.Get("/healthz", [alive](const httplib::Request&, httplib::Response& response) { response.set_content(alive, kText); });
+  server.Get("/healthz",
+             [alive](const httplib::Request&, httplib::Response& response) { response.set_content(alive, kText); });
   server.Get("/readyz", [good, unready = source_.unready](const httplib::Request&, httplib::Response& response) {
     const auto why = unready();
     response.status = why.empty() ? 200 : 503;
@@ -140,7 +144,9 @@ void StatusServer::serve_tcp(const std::string& address, bool as_flanneld) {
   });
   if (!as_flanneld) {
     auto answer = [&server](const char* at, const char* type, const std::function<std::string()>& text) {
-      server.Get(at, [type, text](const httplib::Request&, httplib::Response& response) { response.set_content(text(), type); });
+      server.Get(at, [type, text](const httplib::Request&, httplib::Response& response) {
+        response.set_content(text(), type);
+      });
     };
     answer("/v1/status", kJson, source_.status);
     answer("/v1/routes", kJson, source_.routes);

@@ -1,6 +1,6 @@
-// The status API over HTTP on unix sockets, and on TCP when asked: /v1/status /v1/routes /healthz /readyz /metrics. Has threads
-// of its own, which wait in accept(2) and never wake by themselves; they get their answers from the source's functions,
-// which must be safe to call from any thread and must not wait for the loop.
+// The status API over HTTP on unix sockets, and on TCP when asked: /v1/status /v1/routes /healthz /readyz /metrics. Has
+// threads of its own, which wait in accept(2) and never wake by themselves; they get their answers from the source's
+// functions, which must be safe to call from any thread and must not wait for the loop.
 #pragma once
 
 #include <filesystem>
@@ -12,9 +12,9 @@
 namespace knet {
 
 struct StatusSource {
-  std::function<std::string()> status;   // JSON
-  std::function<std::string()> routes;   // JSON
-  std::function<std::string()> metrics;  // Prometheus text
+  std::function<std::string()> status;                // JSON
+  std::function<std::string()> routes;                // JSON
+  std::function<std::string()> metrics;               // Prometheus text
   std::function<std::vector<std::string>()> unready;  // why; empty: ready
 };
 

@@ -1,5 +1,5 @@
-// The thread that follows the store: list, post the snapshot, watch from the next revision on, post events in groups; list
-// again after a compaction or an error. It decides nothing and touches nothing but its own Store and the mailbox.
+// The thread that follows the store: list, post the snapshot, watch from the next revision on, post events in groups;
+// list again after a compaction or an error. It decides nothing and touches nothing but its own Store and the mailbox.
 #pragma once
 
 #include <atomic>

@@ -55,7 +55,9 @@ std::string unit_text(const NodePaths& paths, const fs::path& program) {
          "\n"
          "[Service]\n"
          "Type=notify\n"
-         "ExecStart=" + line + "\n"
+         "ExecStart=" +
+         line +
+         "\n"
          "ExecReload=/bin/kill -HUP $MAINPID\n"
          "EnvironmentFile=-/etc/knet/knet.env\n"
          "Restart=always\n"
@@ -85,7 +87,8 @@ SystemFiles install_system(const NodePaths& paths, const FileSettings& files) {
   };
 
   if (any_there({"run/systemd/system"})) {
-    write("etc/systemd/system/knet.service", unit_text(paths, files.program.empty() ? fs::path(self_exe()) : files.program));
+    write("etc/systemd/system/knet.service",
+          unit_text(paths, files.program.empty() ? fs::path(self_exe()) : files.program));
     report.unit = true;
   }
   if (any_there({"etc/iproute2", "usr/share/iproute2", "usr/lib/iproute2"}))

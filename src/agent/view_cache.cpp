@@ -18,8 +18,8 @@ constexpr std::string_view kFoot = "end ";
 
 // "lease <key> <revision> <lease id> <name> <value>": the value is compact JSON and comes last.
 void append_lease(std::string& out, std::string_view word, const Lease& lease, std::string_view name) {
-  out += fmt::format("{} {} {} {} {} {}\n", word, format_subnet_key(lease.subnet, lease.subnet6), lease.rev, lease.lease_id,
-                     name.empty() ? std::string_view("-") : name, format_lease(lease));
+  out += fmt::format("{} {} {} {} {} {}\n", word, format_subnet_key(lease.subnet, lease.subnet6), lease.rev,
+                     lease.lease_id, name.empty() ? std::string_view("-") : name, format_lease(lease));
 }
 
 struct NamedLease {
@@ -63,7 +63,8 @@ std::string format_cached_view(const std::string& config_json, const ClusterView
 std::optional<CachedView> parse_cached_view(std::string_view text) {
   const size_t foot = text.rfind(kFoot);
   if (foot == std::string_view::npos || foot == 0 || text[foot - 1] != '\n') return std::nullopt;
-  if (trim(text.substr(foot + kFoot.size())) != fmt::format("{:016x}", fingerprint(text.substr(0, foot)))) return std::nullopt;
+  if (trim(text.substr(foot + kFoot.size())) != fmt::format("{:016x}", fingerprint(text.substr(0, foot))))
+    return std::nullopt;
   text = text.substr(0, foot);
 
   CachedView view;

@@ -1,5 +1,6 @@
-// The last view of the cluster, kept in the state dir: after a reboot with the store away the node comes up from it. It is used
-// to add, never to delete. A text file, one line per lease, with a checksum: what is damaged is no cache. Used by one thread.
+// The last view of the cluster, kept in the state dir: after a reboot with the store away the node comes up from it. It
+// is used to add, never to delete. A text file, one line per lease, with a checksum: what is damaged is no cache. Used
+// by one thread.
 #pragma once
 
 #include <filesystem>
@@ -14,10 +15,10 @@ namespace knet {
 
 struct CachedView {
   std::string config_json;
-  std::string node;         // whose it is: a state dir that was cloned to another name is no use
+  std::string node;  // whose it is: a state dir that was cloned to another name is no use
   Lease own;
-  std::vector<Lease> peers;         // sorted by (subnet, subnet6)
-  std::vector<std::string> names;   // of the peers
+  std::vector<Lease> peers;        // sorted by (subnet, subnet6)
+  std::vector<std::string> names;  // of the peers
   Revision rev = 0;
 };
 

@@ -145,8 +145,8 @@ TEST_CASE("system files only for what is installed") {
   const std::string unit = *read_file(machine.at("etc/systemd/system/knet.service"));
   CHECK(unit.find("Type=notify\n") != std::string::npos);
   CHECK(unit.find("Before=containerd.service") != std::string::npos);
-  CHECK(unit.find("ExecStart=" + machine.files.program.string() + " agent --state-dir " + machine.paths.state_dir.string()) !=
-        std::string::npos);
+  CHECK(unit.find("ExecStart=" + machine.files.program.string() + " agent --state-dir " +
+                  machine.paths.state_dir.string()) != std::string::npos);
   CHECK(read_file(machine.at("etc/iproute2/rt_protos.d/knet.conf"))->find("107 knet\n") != std::string::npos);
   machine.leave();
   for (const std::string& path : report.written) CHECK_FALSE(fs::exists(path));

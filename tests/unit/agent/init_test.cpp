@@ -14,7 +14,8 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-NetworkConfig config_of(const std::string& network, const std::string& mode = "vxlan", std::vector<std::string> options = {}) {
+NetworkConfig config_of(const std::string& network, const std::string& mode = "vxlan",
+                        std::vector<std::string> options = {}) {
   ConfigWords words;
   words.network = network;
   words.mode = mode;
@@ -104,7 +105,8 @@ TEST_CASE("the host's own addresses and foreign routes inside the network are re
 
   Bench other;
   REQUIRE(other.host.add(route("10.244.7.0/24", "eth0")) == 0);
-  CHECK_THAT(message(ErrorKind::config, [&] { other.init(config_of("10.244.0.0/16")); }), Contains("10.244.7.0/24") && Contains("inside"));
+  CHECK_THAT(message(ErrorKind::config, [&] { other.init(config_of("10.244.0.0/16")); }),
+             Contains("10.244.7.0/24") && Contains("inside"));
 }
 
 TEST_CASE("a wider route is only noted; default routes and the cluster's own things don't count") {
@@ -136,7 +138,8 @@ TEST_CASE("a wider route is only noted; default routes and the cluster's own thi
 TEST_CASE("config set changes what is live, by any spelling of the key") {
   Bench bench;
   bench.init(config_of("10.244.0.0/16"));
-  const ConfigSetReport report = set_config(bench.cluster, mode_registry(), {"directrouting=true", "masquerade=no"}, false);
+  const ConfigSetReport report =
+      set_config(bench.cluster, mode_registry(), {"directrouting=true", "masquerade=no"}, false);
   CHECK(report.changes.size() == 2);
   const NetworkConfig now = parse_network_config(bench.cluster.load_config()->json, mode_registry());
   CHECK(now.option_bool("DirectRouting", false));
@@ -146,17 +149,22 @@ TEST_CASE("config set changes what is live, by any spelling of the key") {
 
 TEST_CASE("config set refuses what nodes can't follow, with the steps, and writes nothing") {
   Bench bench;
-  CHECK_THAT(message(ErrorKind::config, [&] { set_config(bench.cluster, mode_registry(), {"VNI=7"}, false); }), Contains("knet init"));
+  CHECK_THAT(message(ErrorKind::config, [&] { set_config(bench.cluster, mode_registry(), {"VNI=7"}, false); }),
+             Contains("knet init"));
   bench.init(config_of("10.244.0.0/16"));
   const auto before = bench.cluster.load_config();
   CHECK_THAT(message(ErrorKind::conflict, [&] { set_config(bench.cluster, mode_registry(), {"VNI=7"}, false); }),
              Contains("Backend.VNI 1 -> 7") && Contains("knet init --force"));
   CHECK_THAT(message(ErrorKind::conflict, [&] { set_config(bench.cluster, mode_registry(), {"mode=host-gw"}, false); }),
              Contains("vxlan -> host-gw"));
-  CHECK_THAT(message(ErrorKind::config, [&] { set_config(bench.cluster, mode_registry(), {"DirectRoting=true"}, false); }),
-             Contains("DirectRouting"));
-  CHECK_THAT(message(ErrorKind::usage, [&] { set_config(bench.cluster, mode_registry(), {"VNI"}, false); }), Contains("KEY=VALUE"));
-  CHECK_THAT(message(ErrorKind::usage, [&] { set_config(bench.cluster, mode_registry(), {"Masquerade=maybe"}, false); }), Contains("maybe"));
+  CHECK_THAT(
+      message(ErrorKind::config, [&] { set_config(bench.cluster, mode_registry(), {"DirectRoting=true"}, false); }),
+      Contains("DirectRouting"));
+  CHECK_THAT(message(ErrorKind::usage, [&] { set_config(bench.cluster, mode_registry(), {"VNI"}, false); }),
+             Contains("KEY=VALUE"));
+  CHECK_THAT(
+      message(ErrorKind::usage, [&] { set_config(bench.cluster, mode_registry(), {"Masquerade=maybe"}, false); }),
+      Contains("maybe"));
   CHECK(set_config(bench.cluster, mode_registry(), {"DirectRouting=true"}, true).changes.size() == 1);
   CHECK(bench.cluster.load_config()->rev == before->rev);
 }

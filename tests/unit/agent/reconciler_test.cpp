@@ -279,10 +279,11 @@ TEST_CASE("the owner's hook may change the view within a turn") {
   add_peer(*view, 2, "host-gw");
   Reconciler* self = nullptr;
   int looks = 0;
-  Reconciler reconciler(kernel, mode_registry(), {[&](const Observed&, Kinds) {
-                                                    if (looks++ == 0) self->set_view(view, true);
-                                                  },
-                                                  {}});
+  Reconciler reconciler(kernel, mode_registry(),
+                        {[&](const Observed&, Kinds) {
+                           if (looks++ == 0) self->set_view(view, true);
+                         },
+                         {}});
   self = &reconciler;
   reconciler.mark(only(Kind::address), Reconciler::Time(1s));
   const auto turn = reconciler.run(Reconciler::Time(1s));

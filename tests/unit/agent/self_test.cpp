@@ -3,8 +3,8 @@
 
 #include "agent/endpoint_watch.h"
 #include "agent/enrol.h"
-#include "base/file.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "tests/support/fake_kernel.h"
 #include "tests/support/make.h"
 #include "tests/unit/agent/temporary.h"

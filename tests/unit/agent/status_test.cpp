@@ -58,7 +58,8 @@ TEST_CASE("a status is read as it was written") { CHECK(parse_status(format_stat
 TEST_CASE("an empty status too") { CHECK(parse_status(format_status(StatusSnapshot{})) == StatusSnapshot{}); }
 
 TEST_CASE("a newer status is read as far as it is known") {
-  const StatusSnapshot s = parse_status(R"({"schema":7,"node":"n1","peers":"many","store":{"where":"x","planets":3},"new":[1]})");
+  const StatusSnapshot s =
+      parse_status(R"({"schema":7,"node":"n1","peers":"many","store":{"where":"x","planets":3},"new":[1]})");
   CHECK(s.schema == 7);
   CHECK(s.node == "n1");
   CHECK(s.store == "x");
@@ -121,7 +122,8 @@ TEST_CASE("metrics are Prometheus text, with labels escaped") {
   StatusSnapshot s = sample();
   s.node = "n\"1\\";
   const std::string text = format_metrics(s);
-  CHECK(text.find("knet_info{node=\"n\\\"1\\\\\",version=\"1.0.0\",mode=\"vxlan\",subnet=\"10.244.1.0/24\"} 1\n") != std::string::npos);
+  CHECK(text.find("knet_info{node=\"n\\\"1\\\\\",version=\"1.0.0\",mode=\"vxlan\",subnet=\"10.244.1.0/24\"} 1\n") !=
+        std::string::npos);
   CHECK(text.find("# TYPE knet_ready gauge\nknet_ready 0\n") != std::string::npos);
   CHECK(text.find("knet_objects{kind=\"route\"} 4\n") != std::string::npos);
   CHECK(text.find("# TYPE knet_repairs_total counter\nknet_repairs_total 2\n") != std::string::npos);
