@@ -28,6 +28,15 @@ std::string_view wrong_label(std::string_view label) {
   return fits ? std::string_view{} : "a character other than a-z, 0-9, '-' and '.'";
 }
 
+/// The name in a record of somebody else's: it goes into tables, files and commands to type.
+void check_read_name(std::string_view what, std::string_view field, std::string_view name) {
+  try {
+    check_node_name(name);
+  } catch (const Error&) {
+    fail(ErrorKind::config, "{}: {} is \"{}\", not a node's name", what, field, printable(name));
+  }
+}
+
 }  // namespace
 
 std::string format_node(const NodeRecord& node) {
@@ -55,6 +64,7 @@ NodeRecord parse_node(std::string_view json) {
   NodeRecord node;
   node.schema = fields.schema();
   node.name = fields.needed_text("name");
+  check_read_name("node record", "name", node.name);
   node.machine_id = fields.text("machine_id").value_or("");
   node.subnets = fields.prefixes("subnets");
   node.public_ip = fields.address("public_ip");
@@ -81,7 +91,9 @@ std::string format_reservation(const Reservation& reservation) {
 
 Reservation parse_reservation(std::string_view json) {
   const nlohmann::json record = parse_json(json, "reservation");
-  return {RecordFields(record, "reservation", kSchema).needed_text("node")};
+  Reservation reservation{RecordFields(record, "reservation", kSchema).needed_text("node")};
+  check_read_name("reservation", "node", reservation.node);
+  return reservation;
 }
 
 std::string format_schema(int schema) { return std::to_string(schema); }

@@ -52,6 +52,8 @@ TEST_CASE("what is wrong in a record is named; a newer schema is read as far as 
   CHECK(error(R"({"schema":0,"name":"a"})") == "node record: schema is 0, not a number from 1 on");
   CHECK(error(R"({"schema":"1","name":"a"})") == "node record: schema is \"1\", not a number from 1 on");
   CHECK(error(R"({"schema":1})") == "node record: name is missing");
+  CHECK(error(R"({"schema":1,"name":"n1 {x"})") == "node record: name is \"n1 {x\", not a node's name");
+  CHECK(error(R"({"schema":1,"name":"\u001b[2J"})") == "node record: name is \"\\x1b[2J\", not a node's name");
   CHECK(error(R"({"schema":1,"name":3})") == "node record: name is 3, not a text");
   CHECK(error(R"({"schema":1,"name":"a","subnets":"x"})") == "node record: subnets is \"x\", not a list of subnets");
   CHECK(error(R"({"schema":1,"name":"a","subnets":["10.0.0.0"]})") ==
@@ -72,6 +74,8 @@ TEST_CASE("what is wrong in a record is named; a newer schema is read as far as 
 TEST_CASE("reservations and the schema") {
   CHECK(format_reservation({"n1"}) == R"({"schema":1,"node":"n1"})");
   CHECK(parse_reservation(format_reservation({"n1"})).node == "n1");
+  CHECK(error_of([] { parse_reservation(R"({"schema":1,"node":"../n1"})"); }) ==
+        "reservation: node is \"../n1\", not a node's name");
   CHECK(error_of([] { parse_reservation(R"({"schema":1})"); }) == "reservation: node is missing");
   CHECK(parse_schema(format_schema(1)) == 1);
   CHECK(parse_schema("7\n") == 7);
