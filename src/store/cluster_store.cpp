@@ -59,6 +59,7 @@ void ClusterStore::check_schema() {
 }
 
 std::optional<Lease> ClusterStore::update_lease(const Lease& ours, const Lease& content) {
+  check_schema();
   Lease next = content;
   next.subnet = ours.subnet;
   next.subnet6 = ours.subnet6;
@@ -139,6 +140,7 @@ void ClusterStore::refresh(const NodeRecord& node, Presence& presence) {
   if (presence.lease != 0 && !store_.keep_alive(presence.lease)) presence = {};
   std::string value = format_node(node);
   if (presence.rev != 0 && presence.value == value) return;
+  check_schema();
   if (presence.rev != 0) {
     if (std::optional<Revision> rev = store_.swap(paths_.node(node.name), value, presence.rev, presence.lease)) {
       presence.rev = *rev;

@@ -104,8 +104,8 @@ class ClusterStore {
   std::optional<Revision> swap_config(const std::string& json, Revision expected);
   /// Whatever is there now is replaced.
   Revision force_config(const std::string& json);
-  /// What the store says; kSchema if it says nothing. Acquire, config, reservation and removal refuse to write under a
-  /// newer one with Error{unsupported}.
+  /// What the store says; kSchema if it says nothing. Whatever writes a value (acquire, update, presence, config,
+  /// reservation, removal) refuses to under a newer one with Error{unsupported}; what is there is kept alive all the same.
   int load_schema();
 
   /// Claims the name (presence), then a subnet: our own lease is adopted, else the reserved, the previous or a free one

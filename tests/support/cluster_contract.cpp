@@ -105,6 +105,27 @@ void config_and_schema(StoreRig& rig) {
   CHECK_THROWS_WITH(c.use.load_schema(), Contains("new\\x01"));
 }
 
+void newer_schema(StoreRig& rig) {
+  Cluster c(rig);
+  REQUIRE(c.use.create_config("one"));
+  AcquireRequest wanted = request(pool(4), 1);
+  Acquired node = c.use.acquire(wanted);
+  auto schema = c.store->get(c.use.paths().schema());
+  REQUIRE(c.store->swap(schema->key, "2", schema->mod_rev));
+
+  // What stands is kept alive; nothing is written any more.
+  CHECK(c.use.renew(node.lease));
+  c.use.refresh(parse_node(node.presence.value), node.presence);
+  NodeRecord record = wanted.node;
+  record.seen_rev = 99;
+  CHECK_THROWS_WITH(c.use.refresh(record, node.presence), Contains("schema 2"));
+  Lease moved = node.lease;
+  moved.public_ip = IpAddr::v4(0xc0a84d63);
+  CHECK_THROWS_WITH(c.use.update_lease(node.lease, moved), Contains("schema 2"));
+  CHECK(c.value(node.lease) == format_lease(node.lease));
+  CHECK(c.store->time_left(node.presence.lease));
+}
+
 void first_and_again(StoreRig& rig) {
   Cluster c(rig);
   AcquireRequest wanted = request(pool(16), 1);
@@ -467,6 +488,7 @@ void old_leases_are_not_ours(StoreRig& rig) {
 
 void cluster_contract(StoreRig& rig) {
   SECTION("config and schema") { config_and_schema(rig); }
+  SECTION("under a newer schema nothing is written, and what stands is kept alive") { newer_schema(rig); }
   SECTION("a node's first lease, and its lease again") { first_and_again(rig); }
   SECTION("updates keep the subnet") { updates(rig); }
   SECTION("a name held by a live machine is refused, by a dead one taken over") { duplicate_names(rig); }
