@@ -53,19 +53,31 @@ void Holdback::hold_back(Plan& plan, Kinds kinds, Time now) {
   });
   if (failing_.empty() && repaired_.empty()) return;
 
-  std::set<std::string> wanted;
+  const auto must_wait = [&](const std::string& text) {
+    const auto failing = failing_.find(text);
+    const auto repaired = repaired_.find(text);
+    return (failing != failing_.end() && failing->second.next > now) ||
+           (repaired != repaired_.end() && repaired->second.held_until > now);
+  };
   std::set<DevName> held_devices;
+  for (const Stage& stage : plan.stages)
+    for (const Op& op : stage.ops)
+      if (op.object.kind == Kind::link && op.verb != Verb::remove && must_wait(object_text(plan, op)))
+        held_devices.insert(device_of(plan, op));
+
+  std::set<std::string> wanted;
   for (Stage& stage : plan.stages) {
     std::erase_if(stage.ops, [&](const Op& op) {
       const std::string text = object_text(plan, op);
-      bool held = op.object.kind != Kind::link && held_devices.contains(device_of(plan, op));
-      if (auto at = failing_.find(text); at != failing_.end()) {
-        wanted.insert(text);
-        held = held || at->second.next > now;
-      }
-      if (auto at = repaired_.find(text); at != repaired_.end()) held = held || at->second.held_until > now;
-      if (held && op.object.kind == Kind::link && op.verb != Verb::remove) held_devices.insert(device_of(plan, op));
-      return held;
+      const auto failing = failing_.find(text);
+      if (failing != failing_.end()) wanted.insert(text);
+      if (must_wait(text)) return true;
+      // A device that can't be made anew now is not taken away for it either.
+      const bool itself = op.object.kind == Kind::link && !(op.verb == Verb::remove && op.why == Why::recreate);
+      if (itself || held_devices.empty() || !held_devices.contains(device_of(plan, op))) return false;
+      // Its time is its device's: due() must not name an earlier one, at which nothing could be done.
+      if (failing != failing_.end()) failing->second.skipped = true;
+      return true;
     });
   }
   std::erase_if(plan.stages, [](const Stage& stage) { return stage.ops.empty(); });
@@ -75,8 +87,8 @@ void Holdback::hold_back(Plan& plan, Kinds kinds, Time now) {
 }
 
 void Holdback::record(const Plan& plan, const std::vector<OpResult>& results, bool repair, Time now) {
-  const bool counted = repair && plan.size() <= kRepairPlan;
-  if (!counted && failing_.empty() && results.empty()) return;
+  const bool small = plan.size() <= kRepairPlan;
+  if (!repair && failing_.empty() && results.empty()) return;
   std::map<std::pair<uint32_t, uint32_t>, const OpResult*> failed;
   for (const OpResult& result : results)
     if (result.error != 0) failed[{result.stage, result.op}] = &result;
@@ -85,6 +97,7 @@ void Holdback::record(const Plan& plan, const std::vector<OpResult>& results, bo
     for (uint32_t o = 0; o < plan.stages[s].ops.size(); ++o) {
       const Op& op = plan.stages[s].ops[o];
       const auto failure = failed.find({s, o});
+      const bool counted = repair && (small || op.object.kind == Kind::link);
       if (failure == failed.end() && failing_.empty() && !counted) continue;
       const std::string text = object_text(plan, op);
       if (failure == failed.end()) {

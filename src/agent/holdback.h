@@ -26,7 +26,8 @@ class Holdback {
   static constexpr std::chrono::milliseconds kLongestWait{30'000};
   static constexpr size_t kMostRepairs = 5;  // a minute; more is a fight
   static constexpr std::chrono::seconds kFightWindow{60};
-  /// A plan with more ops is a change of the world, not a repair: it is not counted.
+  /// A plan with more ops is a change of the world, not a repair: of it only links are counted, for which thousands of
+  /// ops may stand.
   static constexpr size_t kRepairPlan = 256;
 
   /// Takes the ops whose time has not come out of the plan, and those that hang on a device that is held back. Failures

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 namespace knet {
 namespace {
@@ -98,6 +99,8 @@ Reconciler::Turn Reconciler::run(Time now) {
   dirty_.reset();
   if (!view_) return turn;
 
+  // What a turn that breaks off leaves undone is looked for again: our own changes wake nobody.
+  Undo unfinished([&] { dirty_ = all_kinds(); });
   Plan todo = plan(observed, kinds);
   if (kinds.all() || !todo.foreign.empty()) {
     foreign_.clear();
@@ -112,6 +115,7 @@ Reconciler::Turn Reconciler::run(Time now) {
   report(todo, results, turn);
   turn.converged = holdback_.failing() == 0 && waiting_.empty();
   world_changed_ = false;
+  unfinished.dismiss();
 
   // Links pull other things along in ways that only the kernel knows: look again at once.
   for (const Stage& stage : todo.stages)

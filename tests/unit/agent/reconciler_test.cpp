@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/error.h"
 #include "modes_table.h"
 #include "tests/support/fake_kernel.h"
 #include "tests/support/make.h"
@@ -155,6 +156,61 @@ TEST_CASE("a failed object is tried again, each time later, and the others stand
   CHECK(turn.converged);
   CHECK(bench.has_route("10.244.2.0/24"));
   CHECK(bench.reconciler.holdback().failing() == 0);
+}
+
+TEST_CASE("a turn that breaks off is made up for by the next") {
+  struct Breaking : Plane {
+    FakeKernel kernel;
+    bool broken = true;
+    Observed observe(Kinds kinds) override { return kernel.observe(kinds); }
+    std::vector<OpResult> apply(const Plan& plan) override {
+      if (broken) knet::fail(ErrorKind::kernel, "no buffer space");
+      return kernel.apply(plan);
+    }
+  } plane;
+  plane.kernel.add_nic("eth0", "192.168.77.1/24");
+  plane.kernel.set_sysctl("net/ipv4/ip_forward", "0");
+  auto view = std::make_shared<ClusterView>(view_of("host-gw"));
+  add_peer(*view, 2, "host-gw");
+  Reconciler reconciler(plane, mode_registry());
+  reconciler.set_view(view, true);
+  const Reconciler::Time now(1000s);
+  CHECK_THROWS_AS(reconciler.run(now), Error);
+  CHECK(reconciler.dirty());
+  plane.broken = false;
+  CHECK(reconciler.run(now + 1s).applied > 0);
+}
+
+TEST_CASE("what waits for a held device does not ask for a turn of its own") {
+  Bench bench("vxlan");
+  bench.view->leases.clear();
+  bench.view->names.clear();
+  add_peer(*bench.view, 2, "vxlan", R"({"VNI":1,"VtepMAC":"02:00:00:00:00:02"})");
+  bench.give();
+  bench.kernel.fail("route 10.244.2.0/24", EINVAL);
+  bench.settle();
+  for (int tries = 0; tries < 10; ++tries) {
+    bench.now = *bench.reconciler.holdback().due();
+    bench.settle();
+  }
+  const auto route_due = *bench.reconciler.holdback().due();
+  bench.now = route_due - 1s;
+
+  // The device is to be changed, and can't be.
+  bench.view = std::make_shared<ClusterView>(*bench.view);
+  bench.view->self.uplink.mtu = 1400;
+  bench.kernel.fail("link knet.1", EBUSY);
+  bench.give();
+  bench.settle();
+  while (bench.now < route_due) {
+    bench.now = *bench.reconciler.holdback().due();
+    bench.settle();
+    REQUIRE(bench.reconciler.due() > bench.now);
+  }
+  bench.kernel.heal();
+  bench.now = *bench.reconciler.holdback().due();
+  CHECK(bench.settle().converged);
+  CHECK(bench.has_route("10.244.2.0/24"));
 }
 
 TEST_CASE("the wait for a failing object ends at half a minute") {
