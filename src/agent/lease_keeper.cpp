@@ -49,16 +49,17 @@ void LeaseKeeper::reconnected() {
 
 void LeaseKeeper::seen(Revision rev, size_t nodes) {
   std::lock_guard lock(mutex_);
-  const bool first = orders_.seen == 0;
+  const bool news = rev > orders_.seen;
   orders_.seen = rev;
   orders_.nodes = nodes;
-  // Later ones ride along with what is due anyway, or wait for their turn.
-  if (first || rev > seen_) ordered_ = true;
+  if (!news) return;
+  ordered_ = true;
   wake_.notify_all();
 }
 
 LeaseKeeper::Clock::time_point LeaseKeeper::next_due() const {
   if (!lease_) return Clock::time_point::max();  // waits for an announcement
+  if (lost_) return retake_at_;
   Clock::time_point due = std::min(renew_at_, presence_at_);
   if (request_ && seen_ > request_->node.seen_rev) due = std::min(due, seen_at_);
   return due;
@@ -71,7 +72,11 @@ void LeaseKeeper::run() {
     {
       std::unique_lock lock(mutex_);
       const auto until = wait.count() > 0 ? Clock::now() + wait : next_due();
-      auto ready = [this] { return stopping_ || ordered_; };
+      auto ready = [&] {
+        // In trouble, what the cluster does must not make us try more often.
+        const bool urgent = orders_.request || orders_.disturbed != 0 || orders_.reconnected;
+        return stopping_ || (ordered_ && (urgent || wait.count() == 0));
+      };
       if (until == Clock::time_point::max())
         wake_.wait(lock, ready);
       else
@@ -108,16 +113,24 @@ void LeaseKeeper::work(Orders orders) {
   // Our own writes come back to us as events too.
   if (lease_ && orders.disturbed > lease_->rev && !lost_) {
     lost_ = true;
+    const auto now = Clock::now();
+    // Two machines that take themselves for one node would take it from each other as fast as the store can.
+    const bool again = retake_at_ != Clock::time_point{} && now < retake_at_ + kCalm;
+    retake_wait_ = again ? std::clamp(retake_wait_ * 2, kFirstPause, kLongestPause) : std::chrono::milliseconds{0};
+    retake_at_ = now + retake_wait_;
     log::warning("our lease of {} was changed or deleted in the store; taking it again", subnets_text(*lease_));
   }
   // What was ordered is kept by now, should the store fail us from here on.
   if (!request_) return;
   const SubnetChoice have = lease_ ? SubnetChoice{lease_->subnet, lease_->subnet6} : SubnetChoice{};
-  if (!lease_ || lost_ || !fits(request_->config, have))
+  const auto now = Clock::now();
+  if (!lease_ || !fits(request_->config, have) || (lost_ && now >= retake_at_)) {
     take_lease();
-  else
+  } else if (!lost_) {
+    renew(now);  // first: it must not wait for content that the store refuses
     bring_up_to_date();
-  look_after(Clock::now());
+  }
+  if (!lost_) tell_presence(Clock::now());
 }
 
 void LeaseKeeper::take_lease() {
@@ -147,15 +160,17 @@ void LeaseKeeper::bring_up_to_date() {
   mailbox_.post(LeaseMessage{*lease_, how_, {}});
 }
 
-void LeaseKeeper::look_after(Clock::time_point now) {
-  if (now >= renew_at_) {
-    if (lease_->lease_id != 0 && !cluster_.renew(*lease_)) {
-      log::warning("our lease of {} has ended; taking it again", subnets_text(*lease_));
-      return take_lease();
-    }
-    renew_at_ = now + kRenew;
-    mailbox_.post(RenewedMessage{});
+void LeaseKeeper::renew(Clock::time_point now) {
+  if (now < renew_at_) return;
+  if (lease_->lease_id != 0 && !cluster_.renew(*lease_)) {
+    log::warning("our lease of {} has ended; taking it again", subnets_text(*lease_));
+    return take_lease();
   }
+  renew_at_ = now + kRenew;
+  mailbox_.post(RenewedMessage{});
+}
+
+void LeaseKeeper::tell_presence(Clock::time_point now) {
   if (seen_ > request_->node.seen_rev && now >= seen_at_) {
     const auto apart = std::max<std::chrono::milliseconds>(kSeenAtLeast, kSeenPerNode * static_cast<int64_t>(nodes_));
     seen_at_ = now + apart;

@@ -23,6 +23,8 @@ class LeaseKeeper {
   /// All nodes together write at most 20 seen revisions a second.
   static constexpr std::chrono::milliseconds kSeenPerNode{50};
   static constexpr std::chrono::seconds kSeenAtLeast{5};
+  /// One that is lost again within this time is taken again later, and later each time.
+  static constexpr std::chrono::seconds kCalm{60};
 
   LeaseKeeper(const StoreOptions& options, Mailbox& mailbox);
   ~LeaseKeeper();  // stops and joins; lease and presence stay
@@ -49,7 +51,8 @@ class LeaseKeeper {
   void work(Orders orders);
   void take_lease();
   void bring_up_to_date();
-  void look_after(Clock::time_point now);
+  void renew(Clock::time_point now);
+  void tell_presence(Clock::time_point now);
   Clock::time_point next_due() const;
 
   Mailbox& mailbox_;
@@ -65,12 +68,13 @@ class LeaseKeeper {
   // The thread's own.
   std::optional<AcquireRequest> request_;
   std::optional<Lease> lease_;
-  bool lost_ = false;  // by the store's word; to be taken again
+  bool lost_ = false;  // by the store's word; to be taken again at retake_at_
   Acquired::How how_ = Acquired::How::chosen;
   Presence presence_;
   Revision seen_ = 0;  // as we would tell it
   size_t nodes_ = 0;
-  Clock::time_point renew_at_{}, presence_at_{}, seen_at_{};
+  Clock::time_point renew_at_{}, presence_at_{}, seen_at_{}, retake_at_{};
+  std::chrono::milliseconds retake_wait_{0};  // grows while somebody keeps taking it from us
   bool trouble_ = false;
   std::thread thread_;
 };
