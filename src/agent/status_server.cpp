@@ -20,6 +20,7 @@ constexpr auto kPrometheus = "text/plain; version=0.0.4; charset=utf-8";
 constexpr time_t kReadSeconds = 2;
 constexpr time_t kWriteSeconds = 5;
 constexpr size_t kLargestBody = 1024;
+constexpr size_t kMostWaiting = 64;
 
 std::optional<gid_t> group_id(const std::string& name) {
   // Not getgrnam: a static binary has no name service modules.
@@ -34,7 +35,8 @@ std::optional<gid_t> group_id(const std::string& name) {
 }
 
 void limit(httplib::Server& server) {
-  server.new_task_queue = [] { return new httplib::ThreadPool(1); };
+  // Connections that wait hold a descriptor each, and anybody may connect to the status socket: past these they are closed.
+  server.new_task_queue = [] { return new httplib::ThreadPool(1, 1, kMostWaiting); };
   server.set_keep_alive_max_count(1);
   server.set_keep_alive_timeout(kReadSeconds);
   server.set_read_timeout(kReadSeconds);

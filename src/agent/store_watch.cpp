@@ -7,6 +7,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstPause{200};
 constexpr std::chrono::milliseconds kLongestPause{15'000};
+constexpr std::chrono::seconds kSettled{10};  // a watch that lived so long starts the backoff anew
 
 }  // namespace
 
@@ -55,14 +56,21 @@ void StoreWatch::follow() {
 void StoreWatch::run() {
   std::chrono::milliseconds wait = kFirstPause;
   while (pause(std::chrono::milliseconds(0))) {
+    const auto began = std::chrono::steady_clock::now();
+    bool compacted = true;
     try {
       follow();
-      wait = kFirstPause;
     } catch (const std::exception& error) {
+      compacted = false;
       mailbox_.post(StoreStateMessage{false, error.what()});
-      if (!pause(wait)) return;
-      wait = std::min(wait * 2, kLongestPause);
     }
+    if (std::chrono::steady_clock::now() - began > kSettled) {
+      wait = kFirstPause;
+      if (compacted) continue;
+    }
+    // Endpoints of two clusters, say, call each other's revisions compacted: no reading of everything without a break.
+    if (!pause(wait)) return;
+    wait = std::min(wait * 2, kLongestPause);
   }
 }
 
