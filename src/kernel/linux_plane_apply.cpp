@@ -177,9 +177,12 @@ class Applying {
     now(op, std::move(result));
   }
 
+  /// One that was seen goes by its index: another of its name may have taken its place since.
   NlFailure remove_link(const Link& link) {
     ifinfomsg head{};
-    message_.begin(RTM_DELLINK, 0, head).put_text(IFLA_IFNAME, link.name.view());
+    head.ifi_index = link.index;
+    message_.begin(RTM_DELLINK, 0, head);
+    if (!link.index) message_.put_text(IFLA_IFNAME, link.name.view());
     return socket_.request(message_);
   }
 
