@@ -209,18 +209,15 @@ can_ping() { # FROM TO-ADDRESS [PING ARGUMENT...]: from a pod or node, one packe
 flood() { # FROM TO-ADDRESS [PING ARGUMENT...]
   local from=$1 to=$2
   shift 2
-  in_ns "$from" ping -n -q -i 0.01 "$@" "$to" >"$WORK/flood" 2>&1 &
+  ip netns exec "$TAG-$from" ping -n -q -i 0.01 "$@" "$to" >"$WORK/flood" 2>&1 &
   FLOOD=$!
   PIDS+=("$FLOOD")
 }
-flood_lost() {
-  local pid
-  pid=$(pgrep -P "$FLOOD" ping || echo "$FLOOD")
-  kill -INT "$pid"
-  wait "$FLOOD" 2>/dev/null || true
-  awk '/packets transmitted/ { print $1 - $4; found = 1 } END { if (!found) print "none sent" }' "$WORK/flood"
+flood_lost() { # often called as $(flood_lost), where FLOOD is no child: what it writes is waited for
+  kill -INT "$FLOOD"
+  eventually 3 grep -q 'packets transmitted' "$WORK/flood"
+  awk '/packets transmitted/ { print $1 - $4 }' "$WORK/flood"
 }
-
 
 # etcd at 192.168.77.100 in the switch's namespace; STORE is set to it. Arguments go to etcd.
 ETCD_URL=http://192.168.77.100:2379
