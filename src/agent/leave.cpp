@@ -190,13 +190,23 @@ void remove_installed(Leaving& leaving) {
   if (unit && systemd_runs() && !leaving.options.dry_run) systemctl("daemon-reload");
 }
 
+// write_file()'s own, of a write that was killed half way: ".view.cache.Ab12Cd".
+bool is_half_written(std::string_view entry, std::string_view name) {
+  return entry.size() == name.size() + 8 && entry.front() == '.' && entry.substr(1, name.size()) == name &&
+         entry[name.size() + 1] == '.';
+}
+
 // Only what is ours in it: the directory was named by the user and may hold other things.
 void clear_directory(Leaving& leaving, const fs::path& dir, std::initializer_list<std::string_view> ours) {
   std::error_code error;
   if (!fs::exists(dir, error)) return;
-  for (std::string_view name : ours) {
-    const fs::path path = dir / name;
-    if (!fs::exists(fs::symlink_status(path, error))) continue;
+  std::vector<fs::path> paths;
+  for (fs::directory_iterator at(dir, error), end; !error && at != end; at.increment(error)) {
+    const std::string entry = at->path().filename().string();
+    const auto is_it = [&](std::string_view name) { return entry == name || is_half_written(entry, name); };
+    if (std::any_of(ours.begin(), ours.end(), is_it)) paths.push_back(at->path());
+  }
+  for (const fs::path& path : paths) {
     leaving.step((fs::is_directory(path, error) ? "directory " : "file ") + path.string(), [&] {
       std::error_code failed;
       fs::remove_all(path, failed);
