@@ -24,16 +24,25 @@ constexpr OptionSpec kOptions[] = {
     {"VNI", OptionType::integer, "1", 1, 16777215, "network identifier"},
 };
 
+constexpr std::string_view kIgnored[] = {"MacPrefix", "Name"};
+
 constexpr uint16_t kDefaultPort = 8472;
 
 // Outer IP, UDP, vxlan (RFC 7348, section 5) and inner Ethernet headers.
 constexpr uint32_t overhead(Family family) { return (family == Family::v6 ? 40 : 20) + 8 + 8 + 14; }
 
-uint32_t vni(const NetworkConfig& config) { return static_cast<uint32_t>(config.option_int("VNI", 1)); }
+// While the cluster changes its mode, peers still speak vxlan under a config whose Port or MTU is another mode's.
+bool ours(const NetworkConfig& config) { return config.mode == "vxlan"; }
+int64_t option(const NetworkConfig& config, std::string_view name, int64_t fallback) {
+  return ours(config) ? config.option_int(name, fallback) : fallback;
+}
+bool direct_routing(const NetworkConfig& config) { return ours(config) && config.option_bool("DirectRouting", false); }
+
+uint32_t vni(const NetworkConfig& config) { return static_cast<uint32_t>(option(config, "VNI", 1)); }
 
 uint32_t device_mtu(const NetworkConfig& config, const LocalNode& self, Family family) {
   const uint32_t of_uplink = uplink_of(self, family).mtu;
-  const auto chosen = static_cast<uint32_t>(config.option_int("MTU", 0));
+  const auto chosen = static_cast<uint32_t>(option(config, "MTU", 0));
   uint32_t outer = of_uplink != 0 ? of_uplink : 1500;
   if (chosen != 0 && (of_uplink == 0 || chosen < of_uplink)) outer = chosen;
   return outer > overhead(family) ? outer - overhead(family) : 0;
@@ -59,6 +68,7 @@ class Vxlan : public Mode {
            "routes instead. Nodes that run flannel's vxlan with the same VNI and Port are peers like any other.";
   }
   std::span<const OptionSpec> options() const override { return kOptions; }
+  std::span<const std::string_view> ignored_options() const override { return kIgnored; }
   bool carries(Family) const override { return true; }
 
   std::optional<std::string> unsupported(const KernelFeatures& kernel) const override {
@@ -105,7 +115,7 @@ class Vxlan : public Mode {
   }
 
   void desired(const ClusterView& view, PeerSpan peers, Receive receive, ModeState& out) const override {
-    if (receive == Receive::yes && view.config.enable_v4 && view.config.option_bool("DirectRouting", false))
+    if (receive == Receive::yes && view.config.enable_v4 && direct_routing(view.config))
       loosen_uplink(view.self, out);
     for (const Family family : {Family::v4, Family::v6})
       if (enabled(view.config, family)) desired(view, peers, receive, family, out);
@@ -125,7 +135,7 @@ class Vxlan : public Mode {
       return;
     }
     if (!own) return;  // no lease yet: nothing to receive for, and no address to send from
-    const bool direct = view.config.option_bool("DirectRouting", false);
+    const bool direct = direct_routing(view.config);
     std::vector<Vtep> vteps;
     vteps.reserve(peers.size());
     for (const uint32_t peer : peers) {
@@ -151,7 +161,7 @@ class Vxlan : public Mode {
     device.mac = vxlan_mac(view.self.name, device.name);
     VxlanAttrs attrs;
     attrs.vni = vni(view.config);
-    const auto port = static_cast<uint16_t>(view.config.option_int("Port", kDefaultPort));
+    const auto port = static_cast<uint16_t>(option(view.config, "Port", kDefaultPort));
     attrs.port = port != 0 ? port : kDefaultPort;
     attrs.local = uplink.address.addr();
     attrs.underlay = uplink.dev;

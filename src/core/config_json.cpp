@@ -21,8 +21,6 @@ constexpr std::array<std::string_view, 13> kKeys{
     "SubnetMax", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax", "Backend",        "Knet"};
 constexpr PoolWords kWords4{"Network", "SubnetLen", "SubnetMin", "SubnetMax"};
 constexpr PoolWords kWords6{"IPv6Network", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax"};
-/// Options that flannel's vxlan knows and knet has no use for: a cluster that sets them must still be joined.
-constexpr std::array<std::string_view, 4> kFlannelVxlanOnly{"GBP", "Learning", "MacPrefix", "Name"};
 
 std::string shown(const Json& value) { return printable(value.dump(-1, ' ', true, Json::error_handler_t::replace)); }
 
@@ -156,9 +154,10 @@ void parse_backend(const Json* backend, const ModeRegistry& modes, NetworkConfig
     if (equals_ignoring_case(key, "Type")) continue;
     const OptionSpec* spec = find_spec(mode, key);
     if (spec == nullptr) {
-      const bool harmless = mode.name() == "vxlan" &&
-                            std::any_of(kFlannelVxlanOnly.begin(), kFlannelVxlanOnly.end(),
-                                        [&, &name = key](auto known) { return equals_ignoring_case(known, name); });
+      const auto ignored = mode.ignored_options();
+      const bool harmless = std::any_of(ignored.begin(), ignored.end(), [&, &name = key](std::string_view known) {
+        return equals_ignoring_case(known, name);
+      });
       if (!harmless)
         fail(ErrorKind::config, "Backend.{} is {}: {}", printable(key), shown(value), unknown_option(mode, key));
       note(notices, fmt::format("Backend.{} is flannel's alone: ignored", key));

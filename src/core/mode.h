@@ -81,6 +81,8 @@ class Mode {
   virtual std::string_view summary() const = 0;        // one line, no full stop
   virtual std::string_view description() const = 0;    // a paragraph for `mode show`
   virtual std::span<const OptionSpec> options() const = 0;
+  /// Keys of flannel's backend of this name that mean nothing here: a cluster that sets them is still joined.
+  virtual std::span<const std::string_view> ignored_options() const { return {}; }
   /// Families it can carry; dual stack if both.
   virtual bool carries(Family family) const = 0;
   /// Why this kernel can't run it; nothing if it can.

@@ -17,6 +17,10 @@ class OptionsMode : public Mode {
   std::string_view summary() const override { return "for tests"; }
   std::string_view description() const override { return "for tests"; }
   std::span<const OptionSpec> options() const override { return options_; }
+  std::span<const std::string_view> ignored_options() const override {
+    static constexpr std::string_view kIgnored[]{"GBP", "Learning", "MacPrefix", "Name"};
+    return name_ == "vxlan" ? kIgnored : std::span<const std::string_view>{};
+  }
   bool carries(Family family) const override { return family == Family::v4 || v6_; }
   std::optional<std::string> unsupported(const KernelFeatures&) const override { return std::nullopt; }
   void validate(const NetworkConfig& config) const override {

@@ -404,3 +404,13 @@ TEST_CASE("peers that come, go and change are followed") {
   CHECK(has(texts(kernel.net().fdb), "02:00:00:00:00:02 dev knet.1 dst 192.168.77.200"));
   CHECK(has(texts(kernel.net().fdb), "02:00:00:00:00:42"));
 }
+
+TEST_CASE("vxlan reads no other mode's options") {
+  ClusterView view = view_of("host-gw");
+  add_peer(view, 2, "vxlan", vtep(2));
+  set(view, "Port", int64_t{9000});
+  set(view, "DirectRouting", true);
+  const DesiredState want = compose(view, mode_registry());
+  CHECK(has(texts(want.net.links), "link knet.1 type vxlan id 1 local 192.168.77.1 dev eth0 dstport 8472"));
+  CHECK(has(texts(want.net.fdb), "dst 192.168.77.2"));
+}
