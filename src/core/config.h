@@ -61,6 +61,8 @@ NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& mo
 /// The type of a lease that names none: the config's Backend.Type if that is udp, alloc, aws-vpc or gce, else "udp"; so
 /// too when the config can't be read or its mode is none of ours. Never throws.
 std::string implied_mode(std::string_view config_json);
+/// The same from the config's mode, in lower case.
+std::string_view implied_mode_under(std::string_view config_mode);
 /// Canonical JSON; always with Backend.Type; defaults that flannel would compute alike are left out, except SubnetLen.
 std::string format_network_config(const NetworkConfig& config);
 

@@ -240,15 +240,20 @@ std::string format_network_config(const NetworkConfig& config) {
   return root.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+std::string_view implied_mode_under(std::string_view config_mode) {
+  for (std::string_view silent : {"alloc", "aws-vpc", "gce"}) {
+    if (config_mode == silent) return silent;
+  }
+  return "udp";
+}
+
 std::string implied_mode(std::string_view config_json) {
   try {
     const Json root = parse_json(config_json, "network config");
     const Json* backend = root.is_object() ? Fields(root, "").find("Backend") : nullptr;
     if (backend == nullptr || !backend->is_object()) return "udp";
     const std::string type = lower(Fields(*backend, "Backend.").text("Type", "a mode").value_or("udp"));
-    for (std::string_view silent : {"alloc", "aws-vpc", "gce"}) {
-      if (type == silent) return type;
-    }
+    return std::string(implied_mode_under(type));
   } catch (const Error&) {
     // What is wrong with the config is told where it is used.
   }

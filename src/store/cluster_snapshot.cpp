@@ -4,17 +4,11 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "core/config.h"
 
 namespace knet {
 
 namespace {
-
-/// The mode of a lease that names none: flannel leaves it out where the config's type is one of these.
-std::string_view unnamed_mode(std::string_view config_mode) {
-  for (std::string_view mode : {"alloc", "aws-vpc", "gce"})
-    if (config_mode == mode) return config_mode;
-  return "udp";
-}
 
 struct HolderValue {
   std::optional<NodeRecord> record;
@@ -51,7 +45,7 @@ ClusterSnapshot read_cluster(Store& store, const StorePaths& paths, std::string_
     if (!subnet) return problem(item.key, "not a subnet key");
     Holding holding{key, *subnet, {}, true, item.lease, item.create_rev, item.mod_rev, {}, 0, {}};
     try {
-      holding.lease = parse_lease(*subnet, item.value, unnamed_mode(config_mode));
+      holding.lease = parse_lease(*subnet, item.value, implied_mode_under(config_mode));
     } catch (const Error& error) {
       problem(item.key, error.text);
       holding.readable = false;
