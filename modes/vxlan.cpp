@@ -115,8 +115,7 @@ class Vxlan : public Mode {
   }
 
   void desired(const ClusterView& view, PeerSpan peers, Receive receive, ModeState& out) const override {
-    if (receive == Receive::yes && view.config.enable_v4 && direct_routing(view.config))
-      loosen_uplink(view.self, out);
+    if (receive == Receive::yes && view.config.enable_v4 && direct_routing(view.config)) loosen_uplink(view.self, out);
     for (const Family family : {Family::v4, Family::v6})
       if (enabled(view.config, family)) desired(view, peers, receive, family, out);
   }

@@ -35,7 +35,8 @@ std::optional<gid_t> group_id(const std::string& name) {
 }
 
 void limit(httplib::Server& server) {
-  // Connections that wait hold a descriptor each, and anybody may connect to the status socket: past these they are closed.
+  // Connections that wait hold a descriptor each, and anybody may connect to the status socket: past these they are
+  // closed.
   server.new_task_queue = [] { return new httplib::ThreadPool(1, 1, kMostWaiting); };
   server.set_keep_alive_max_count(1);
   server.set_keep_alive_timeout(kReadSeconds);

@@ -52,8 +52,7 @@ struct Kept {
   Revision steal(const Lease& lease) {
     Lease other = lease;
     other.public_ip = *IpAddr::parse("192.168.77.66");
-    const std::string key =
-        StorePaths{options.prefix}.subnet(format_subnet_key(lease.subnet, lease.subnet6));
+    const std::string key = StorePaths{options.prefix}.subnet(format_subnet_key(lease.subnet, lease.subnet6));
     return store->swap(key, format_lease(other), lease.rev, lease.lease_id).value_or(0);
   }
 };
