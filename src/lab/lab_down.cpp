@@ -1,6 +1,7 @@
 #include "lab/lab_down.h"
 
-#include "agent/status_client.h"
+#include <thread>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "kernel/netns.h"
@@ -11,22 +12,27 @@ namespace knet {
 namespace {
 
 constexpr std::chrono::milliseconds kGrace{1500};
-constexpr std::chrono::milliseconds kAnswer{200};
+constexpr std::chrono::milliseconds kPause{50};
+constexpr int kTries = 3;
 
-/// Started, but `lab up` died before it wrote the pid down: the agent itself tells it.
-LabProcess unrecorded_agent(const Lab& lab, const LabNode& node) {
-  try {
-    if (const auto status = fetch_status(lab.node_paths(node), kAnswer)) return process_of(static_cast<pid_t>(status->pid));
-  } catch (const Error&) {  // a dead socket, or one that does not answer: nothing that could be named
-  }
-  return {};
+/// Started, but `lab up` died before it wrote the pid down: known by what they were started with.
+std::vector<LabProcess> unrecorded(const std::filesystem::path& dir) {
+  std::vector<LabProcess> found = find_processes("agent", fmt::format("KNET_RUN_DIR={}/", dir.string()));
+  const std::vector<LabProcess> etcd = find_processes("", fmt::format("--data-dir={}/", dir.string()));
+  found.insert(found.end(), etcd.begin(), etcd.end());
+  return found;
 }
 
 std::vector<LabProcess> processes_of(const Lab& lab) {
-  std::vector<LabProcess> processes;
-  for (const LabNode& node : lab.nodes) processes.push_back(node.agent.pid > 0 ? node.agent : unrecorded_agent(lab, node));
-  processes.push_back(lab.etcd);
-  processes.push_back(lab.holder);
+  std::vector<LabProcess> processes{lab.etcd, lab.holder};
+  bool all = lab.words.store != "etcd" || lab.etcd.pid > 0;
+  for (const LabNode& node : lab.nodes) {
+    processes.push_back(node.agent);
+    all = all && node.agent.pid > 0;
+  }
+  if (all) return processes;
+  const std::vector<LabProcess> rest = unrecorded(lab.dir);
+  processes.insert(processes.end(), rest.begin(), rest.end());
   return processes;
 }
 
@@ -52,7 +58,15 @@ DownReport tear_down(const Lab& lab) {
       }
     }
   }
-  if (report.failed.empty()) remove_dir(lab.dir, report);
+  if (!report.failed.empty()) return report;
+  remove_dir(lab.dir, report);
+  // An agent that a killed `lab up` had forked, but not executed yet, shows itself by what it writes now.
+  for (int tries = 0; !report.failed.empty() && tries < kTries; ++tries) {
+    std::this_thread::sleep_for(kPause);
+    report.processes += stop_processes(processes_of(lab), kGrace);
+    report.failed.clear();
+    remove_dir(lab.dir, report);
+  }
   return report;
 }
 
@@ -66,6 +80,7 @@ DownReport lab_down(const std::string& name) {
     report = tear_down(*lab);
   } else if (std::filesystem::exists(dir)) {  // died before there was anything but the directory
     report.found = true;
+    report.processes = stop_processes(unrecorded(dir), kGrace);
     remove_dir(dir, report);
   }
   tidy_labs_dir();

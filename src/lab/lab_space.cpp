@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
@@ -21,8 +22,11 @@ namespace {
 
 constexpr int kJoined = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET;
 
-[[noreturn]] void keep_namespaces() {
+/// Ends if `told` closes before a byte comes: `lab up` died before it wrote our pid down.
+[[noreturn]] void keep_namespaces(int told) {
   setsid();
+  char byte = 0;
+  if (read(told, &byte, 1) != 1) _exit(0);
   // Whoever reads our output must not wait for the holder.
   const int null = open("/dev/null", O_RDWR);
   for (int fd = 0; fd < 3; ++fd) dup2(null, fd);
@@ -73,6 +77,27 @@ LabProcess process_of(pid_t pid) {
 
 bool is_alive(const LabProcess& process) { return process.pid > 0 && process_of(process.pid).started == process.started; }
 
+std::vector<LabProcess> find_processes(std::string_view verb, std::string_view mark) {
+  auto holds = [](const std::optional<std::string>& text, std::string_view beginning) {
+    if (!text) return false;
+    const auto entries = split(*text, '\0');
+    return std::any_of(entries.begin(), entries.end(), [&](std::string_view entry) { return entry.starts_with(beginning); });
+  };
+  std::vector<LabProcess> found;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", none)) {
+    const auto pid = parse_int(entry.path().filename().string());
+    if (!pid || *pid == getpid()) continue;
+    try {
+      const auto words = read_file(entry.path() / "cmdline", 1u << 20);
+      if (!words || words->empty() || !(verb.empty() || holds(words, verb))) continue;
+      if (holds(words, mark) || holds(read_file(entry.path() / "environ", 1u << 20), mark)) found.push_back(process_of(static_cast<pid_t>(*pid)));
+    } catch (const Error&) {  // somebody else's, or gone
+    }
+  }
+  return found;
+}
+
 size_t stop_processes(const std::vector<LabProcess>& processes, std::chrono::milliseconds grace) {
   std::vector<Fd> pidfds;
   for (const LabProcess& process : processes) {
@@ -89,7 +114,7 @@ size_t stop_processes(const std::vector<LabProcess>& processes, std::chrono::mil
   return alive;
 }
 
-LabProcess hold_user_namespace() {
+Holder hold_user_namespace() {
   const uid_t uid = geteuid();
   const gid_t gid = getegid();
   if (unshare(kJoined) != 0)
@@ -101,10 +126,16 @@ LabProcess hold_user_namespace() {
   write_proc("/proc/self/setgroups", "deny");
   write_proc("/proc/self/uid_map", fmt::format("0 {} 1", uid));
   write_proc("/proc/self/gid_map", fmt::format("0 {} 1", gid));
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) throw_errno(errno, "make a pipe");
+  Fd told(ends[0]), tell(ends[1]);
   const pid_t pid = fork();
   if (pid < 0) throw_errno(errno, "start the process that keeps the lab's namespaces");
-  if (pid == 0) keep_namespaces();
-  return process_of(pid);
+  if (pid == 0) {
+    tell.reset();
+    keep_namespaces(told.get());
+  }
+  return {process_of(pid), std::move(tell)};
 }
 
 void enter_lab(const Lab& lab) {

@@ -167,13 +167,15 @@ Child start_agent(const Lab& lab, const LabNode& node, int netns_fd) {
   return Child::start(launch);
 }
 
-/// Ready means for a lab: the agent says so and has seen every other node.
+/// Ready means for a lab: the agent says so, has seen every other node, and knows the pods that were attached.
 std::string unready(const Lab& lab, const LabNode& node) {
   const auto status = fetch_status(lab.node_paths(node), milliseconds(1000));
   if (!status) return node.name + "'s agent";
   if (!status->ready) return fmt::format("{} ({})", node.name, status->unready.empty() ? "starting" : status->unready.front());
   const size_t others = lab.nodes.size() - 1;
   if (status->peers < others) return fmt::format("{} ({} of {} peers seen)", node.name, status->peers, others);
+  const auto attached = std::count_if(node.pods.begin(), node.pods.end(), [](const LabPod& pod) { return !pod.addresses.empty(); });
+  if (status->pods < attached) return fmt::format("{} ({} of {} pods seen)", node.name, status->pods, attached);
   return {};
 }
 
@@ -293,6 +295,7 @@ void build(Lab& lab, const LabProgress& progress) {
     for (const LabPod& pod : node.pods) make_netns(lab, pod.name);
   wait_until_ready(lab, agents, progress);
   attach_pods(lab, nodes);
+  wait_until_ready(lab, agents, progress);
   note_subnets(lab);
   save_lab(lab);
   for (Child& agent : agents) agent.release();
@@ -327,8 +330,10 @@ Lab lab_up(Lab lab, const LabProgress& progress) {
     }
   });
   if (lab.unprivileged) {
-    lab.holder = hold_user_namespace();
+    const Holder holder = hold_user_namespace();
+    lab.holder = holder.process;
     save_lab(lab);
+    if (write(holder.tell.get(), "k", 1) != 1) throw_errno(errno, "reach the process that keeps the lab's namespaces");
   }
   build(lab, progress);
   undo.dismiss();

@@ -8,6 +8,7 @@ expect 0 "$KNET" lab up --name "$TAG"
 on_n1() { "$KNET" lab exec --name "$TAG" n1 -- "$@"; }
 
 note "show, from the agent"
+eventually 2 on_n1 knet route show --check
 expect 0 on_n1 knet route show
 contains "n1  10.244.1.0/24  vxlan  agent "
 contains "store live at revision"
@@ -50,7 +51,8 @@ expect 2 on_n1 knet route trace n2-p1 n1-p1
 contains "run it on n2"
 
 note "watch sees what happens"
-on_n1 knet route show --watch >"$WORK/watch" 2>&1 &
+# Not through the function: that would be a subshell, and its pid not the program's.
+"$KNET" lab exec --name "$TAG" n1 -- knet route show --watch >"$WORK/watch" 2>&1 &
 watch=$!
 PIDS+=("$watch")
 sleep 0.6

@@ -34,7 +34,8 @@ expect 0 on_n1 knet node remove n3 --force
 contains "removed lease 10.244.3.0/24"
 expect 0 on_n1 knet node list
 lacks "10.244.3.0/24"
-eventually 2 sh -c "! ip netns exec $TAG-n1 ip route show 10.244.3.0/24 | grep -q ."
+no_route() { [[ -z $(ip netns exec "$TAG-n1" ip route show 10.244.3.0/24) ]]; }
+eventually 2 no_route || die "$(on_n1 knet route show; tail -n 5 "/run/knet-lab/$TAG/n1/agent.log")"
 expect 0 on_n1 knet node remove n3
 contains "nothing is known of a node 'n3'"
 
