@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -20,15 +21,16 @@ SqliteDb::SqliteDb(std::string path, std::chrono::milliseconds busy_timeout) : p
     throw Error(ErrorKind::store, "sqlite://" + path_ + ": " + error.text);
   }
   {
-    // Made here and not by sqlite, which would give it the umask's mode; its -wal and -shm take after it.
-    Fd made(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!made) {
-      int error = errno;
+    // Made here and not by sqlite, which would give it the umask's mode; its -wal and -shm take after it. A file that is there is
+    // never opened here: closing it again would drop the POSIX locks of this process's other connections (fcntl(2)), and the
+    // next process to leave would take itself for the last one and delete the WAL under them.
+    Fd made(::open(path_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    int error = made || errno == EEXIST ? 0 : errno;
+    struct stat at {};
+    if (error == 0 && (::stat(path_.c_str(), &at) != 0 || ::faccessat(AT_FDCWD, path_.c_str(), R_OK | W_OK, AT_EACCESS) != 0)) error = errno;
+    if (error != 0)
       fail(ErrorKind::store, "sqlite://{}: can't open: {}{}", path_, errno_text(error),
            error == EACCES ? "; it is for root alone" : "");
-    }
-    struct stat at {};
-    ::fstat(made.get(), &at);
     if (!S_ISREG(at.st_mode)) fail(ErrorKind::store, "sqlite://{}: is not a file", path_);
     device_ = at.st_dev;
     inode_ = at.st_ino;
