@@ -73,6 +73,7 @@ class Diff {
       slots_[link.early ? kMakeRoom : drop ? kDropLinks : kLinks].push_back(link.op);
     }
     plan_.foreign = devices_.foreign;
+    static_assert(kKinds == 9, "a new kind is walked here, or nothing is ever planned for it");
     walk<Sysctl>(kSysctls, kSlots);
     walk<Address>(kAddresses, kDropAddresses);
     walk<Neighbor>(kNeighbors, kDropNeighbors);
