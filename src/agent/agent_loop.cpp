@@ -53,7 +53,7 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
   plane_.watch_sysctls(self_sysctls());
   reconciler_.adopt_flannel(options_.adopt_flannel);
   cache_ = load_view_cache(options_.paths.view_cache());
-  if (cache_ && cache_->node != identity_.name) cache_.reset();
+  if (cache_ && (cache_->node != identity_.name || (!cache_->own.subnet && !cache_->own.subnet6))) cache_.reset();
   for (int fd : {mailbox_.fd(), monitor_.fd(), endpoints_.fd(), signals_, single_}) watch(fd);
 
   StatusSource source;
@@ -88,8 +88,8 @@ int AgentLoop::run() {
     try {
       wait();
       timers();
-    } catch (const Error& error) {
-      log::error("{}", error.text);
+    } catch (const std::exception& error) {
+      log::error("{}", error.what());
       retry_at_ = Clock::now() + kTurnRetry;
     }
   }
@@ -131,8 +131,8 @@ void AgentLoop::dispatch(int fd) {
     for (AgentMessage& message : mailbox_.take()) {
       try {
         std::visit([this](auto& content) { on(content); }, message);
-      } catch (const Error& error) {
-        log::error("{}", error.text);  // the other messages count all the same
+      } catch (const std::exception& error) {
+        log::error("{}", error.what());  // the other messages count all the same
       }
     }
     publish();

@@ -93,7 +93,8 @@ class AgentLoop {
   int single_;
 
   // The view's parts.
-  std::string config_json_;  // as last used or refused
+  std::string config_json_;       // as last read, used or refused
+  std::string used_config_json_;  // what config_ was read from
   std::optional<NetworkConfig> config_;
   std::string config_trouble_;
   std::optional<LocalNode> self_;  // without its lease
@@ -106,7 +107,7 @@ class AgentLoop {
   std::string lease_trouble_;
   bool synced_ = false;                        // a complete snapshot came
   bool cached_ = false;                        // the reconciler works from the cache
-  std::optional<CachedView> cache_;            // as loaded, until the store answers
+  std::optional<CachedView> cache_;            // as loaded, with a subnet; until the store answers
   Revision seen_ = 0;                          // of leases and config
   std::vector<std::string> firewalls_;         // that drop pods' traffic and can't be opened by us
   std::vector<std::string> conflicts_;         // leases that drop_conflicts put out

@@ -125,6 +125,7 @@ void AgentLoop::use_config(const std::string& json) {
         fmt::format("{} holds no network config at {}; write one with: knet init --store {} --network 10.244.0.0/16",
                     where_, paths.config(), where_);
     if (!told) log::warning("{}", config_trouble_);
+    config_json_.clear();  // should the same come back, it is used again
     return;
   }
   if (json == config_json_) return;
@@ -134,6 +135,7 @@ void AgentLoop::use_config(const std::string& json) {
     NetworkConfig config = parse_network_config(json, mode_registry(), &notices);
     config.masquerade = config.masquerade && options_.settings.masquerade;
     config_ = std::move(config);
+    used_config_json_ = json;
     config_trouble_.clear();
   } catch (const Error& error) {
     config_trouble_ = fmt::format("the network config at {} can't be used: {}",
@@ -165,7 +167,7 @@ void AgentLoop::on(RenewedMessage&) {
 
 void AgentLoop::on(LeaseTroubleMessage& message) {
   // Who never had a subnet here must be told at once that another holds his name or address.
-  if (message.kind == ErrorKind::conflict && !lease_ && !(cache_ && (cache_->own.subnet || cache_->own.subnet6))) {
+  if (message.kind == ErrorKind::conflict && !lease_ && !cache_) {
     fatal_ = Error(message.kind, message.text);
     stopping_ = true;
     return;
@@ -178,7 +180,6 @@ void AgentLoop::on(LeaseTroubleMessage& message) {
 
 void AgentLoop::use_cache() {
   if (!cache_ || cached_ || synced_) return;
-  if (!cache_->own.subnet && !cache_->own.subnet6) return;
   cached_ = true;
   log::warning("the store has not answered; using the view kept at revision {}: routes are added, none is removed",
                cache_->rev);
@@ -275,7 +276,7 @@ void AgentLoop::announce() {
   if (announced_ && same_request(*announced_, request)) return;
   if (lease_)
     request.previous = {lease_->subnet, lease_->subnet6};
-  else if (cache_ && (cache_->own.subnet || cache_->own.subnet6))
+  else if (cache_)
     request.previous = {cache_->own.subnet, cache_->own.subnet6};
   else
     request.previous = previous_subnet(options_.paths);
@@ -327,7 +328,7 @@ void AgentLoop::save_cache() {
   const auto& view = reconciler_.view();
   if (!view || !reconciler_.complete()) return;
   last_save_ = Clock::now();
-  save_view_cache(options_.paths.view_cache(), config_json_, *view);
+  save_view_cache(options_.paths.view_cache(), used_config_json_, *view);
 }
 
 }  // namespace knet
