@@ -45,6 +45,14 @@ std::optional<NamedLease> parse_lease_line(std::string_view rest) {
   return out;
 }
 
+std::optional<NamedLease> parse_peer_line(std::string_view rest) {
+  try {
+    return parse_lease_line(rest);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::string format_cached_view(const std::string& config_json, const ClusterView& view) {
@@ -87,10 +95,11 @@ std::optional<CachedView> parse_cached_view(std::string_view text) {
         if (!own) return std::nullopt;
         view.own = std::move(own->lease);
       } else if (line.starts_with("lease ")) {
-        auto peer = parse_lease_line(line.substr(6));
-        if (!peer) return std::nullopt;
-        view.peers.push_back(std::move(peer->lease));
-        view.names.push_back(std::move(peer->name));
+        // The checksum has proved the file: what is odd is a single peer's record, and no reason to lose the others.
+        if (auto peer = parse_peer_line(line.substr(6))) {
+          view.peers.push_back(std::move(peer->lease));
+          view.names.push_back(std::move(peer->name));
+        }
       }
     }
   } catch (const std::exception&) {

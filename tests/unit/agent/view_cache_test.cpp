@@ -60,6 +60,18 @@ TEST_CASE("a cached view that was damaged or cut short is none") {
   CHECK_FALSE(parse_cached_view("knet view 2\n{}\nend 0000000000000000\n"));
 }
 
+TEST_CASE("a peer's line that can't be read costs that peer alone") {
+  ClusterView view = sample();
+  add_peer(view, 3, "host-gw");
+  view.names[0] = "n2 the second";
+  const auto read = parse_cached_view(text_of(view));
+  REQUIRE(read);
+  REQUIRE(read->peers.size() == 1);
+  CHECK(read->peers[0].subnet == view.leases[1].subnet);
+  CHECK(read->names == std::vector<std::string>{view.names[1]});
+  CHECK(read->own.same_content(view.self.lease));
+}
+
 TEST_CASE("the cache file: absent, written, replaced") {
   Temporary dir;
   const auto path = dir.path() / "state" / "view.cache";
