@@ -48,7 +48,8 @@ Fd claim_namespace() {
 }
 
 void answer_single(int fd) {
-  for (;;) {
+  // Any user of the namespace may connect: the loop goes on in between.
+  for (int i = 0; i < kBacklog; ++i) {
     Fd asker(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC));
     if (!asker) return;
   }
