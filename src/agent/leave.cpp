@@ -152,7 +152,7 @@ void clear_kernel(Leaving& leaving) {
 
   size_t pods = 0;
   for (const Link& link : observed.net.links) {
-    if (link.type != LinkType::veth || !Ownership::is_pod_link(link.name.view())) continue;
+    if (link.type != LinkType::veth || !link.ours || !Ownership::is_pod_link(link.name.view())) continue;
     ++pods;
     leaving.step(describe(link), [&] { remove_pod_link(link.name); });
   }
