@@ -56,6 +56,9 @@ void InstalledFiles::make_way(const fs::path& path, bool force, Entry& ours) {
     fail(ErrorKind::conflict, "{} is there already and not ours; give --force to move it to {}.before-knet",
          path.string(), path.string());
   const std::string backup = path.string() + ".before-knet";
+  if (there(backup))
+    fail(ErrorKind::conflict, "{} can't be moved to {}: that is there from an earlier time; move one of them away",
+         path.string(), backup);
   std::error_code error;
   fs::rename(path, backup, error);
   if (error) throw_errno(error.value(), "move {} to {}", path.string(), backup);

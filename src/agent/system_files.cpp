@@ -39,12 +39,24 @@ constexpr std::string_view kUdevLinks =
     "[Link]\n"
     "MACAddressPolicy=none\n";
 
+/// A word of ExecStart: systemd.service(5), "Command lines"; '%' begins a specifier, '$' (but in the program) a variable.
+std::string unit_word(std::string_view text, bool program = false) {
+  std::string word;
+  bool quote = text.empty();
+  for (char c : text) {
+    if (c == '%' || (c == '$' && !program)) word += c;
+    if (c == '"' || c == '\\') word += '\\';
+    quote = quote || std::string_view(" \t\"\\';").find(c) != std::string_view::npos;
+    word += c;
+  }
+  return quote ? "\"" + word + "\"" : word;
+}
+
 std::string unit_text(const NodePaths& paths, const fs::path& program) {
   const NodePaths usual;
-  std::string line = "\"" + program.string() + "\" agent";
-  if (program.string().find_first_of(" \t\"") == std::string::npos) line = program.string() + " agent";
-  if (paths.state_dir != usual.state_dir) line += " --state-dir " + paths.state_dir.string();
-  if (paths.run_dir != usual.run_dir) line += " --run-dir " + paths.run_dir.string();
+  std::string line = unit_word(program.string(), true) + " agent";
+  if (paths.state_dir != usual.state_dir) line += " --state-dir " + unit_word(paths.state_dir.string());
+  if (paths.run_dir != usual.run_dir) line += " --run-dir " + unit_word(paths.run_dir.string());
   return "[Unit]\n"
          "Description=knet, the pod network of this node\n"
          "Documentation=man:knet-agent(8)\n"

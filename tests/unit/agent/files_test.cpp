@@ -93,6 +93,23 @@ TEST_CASE("a plugin of somebody else is not overwritten without force, and comes
   CHECK_FALSE(fs::exists(machine.at("opt/cni/bin/knet.before-knet")));
 }
 
+TEST_CASE("a backup of an earlier time is not overwritten") {
+  Machine machine;
+  Machine::put(machine.at("opt/cni/bin/knet"), "second");
+  Machine::put(machine.at("opt/cni/bin/knet.before-knet"), "first");
+  machine.files.force = true;
+  ErrorKind kind = ErrorKind::bug;
+  try {
+    install_cni(machine.paths, machine.files);
+  } catch (const Error& error) {
+    kind = error.kind;
+    CHECK(error.text.find("knet.before-knet") != std::string::npos);
+  }
+  CHECK(kind == ErrorKind::conflict);
+  CHECK(*read_file(machine.at("opt/cni/bin/knet")) == "second");
+  CHECK(*read_file(machine.at("opt/cni/bin/knet.before-knet")) == "first");
+}
+
 TEST_CASE("copies instead of links; a new program replaces our old copy") {
   Machine machine;
   machine.files.cni_copy = true;
@@ -150,6 +167,19 @@ TEST_CASE("system files only for what is installed") {
   CHECK(read_file(machine.at("etc/iproute2/rt_protos.d/knet.conf"))->find("107 knet\n") != std::string::npos);
   machine.leave();
   for (const std::string& path : report.written) CHECK_FALSE(fs::exists(path));
+}
+
+TEST_CASE("the unit's command line is one to systemd too") {
+  Machine machine;
+  fs::create_directories(machine.at("run/systemd/system"));
+  const std::string dir = machine.dir.path().string();
+  machine.paths.state_dir = dir + "/knet 100%/$state";
+  machine.paths.run_dir = dir + "/\"run\"";
+  machine.files.program = "/opt/k net/knet";
+  install_system(machine.paths, machine.files);
+  const std::string unit = *read_file(machine.at("etc/systemd/system/knet.service"));
+  CHECK(unit.find("ExecStart=\"/opt/k net/knet\" agent --state-dir \"" + dir +
+                  "/knet 100%%/$$state\" --run-dir \"" + dir + "/\\\"run\\\"\"\n") != std::string::npos);
 }
 
 TEST_CASE("a file of ours that was changed since is left by leave, and said so") {
