@@ -86,8 +86,9 @@ void Holdback::hold_back(Plan& plan, Kinds kinds, Time now) {
   });
 }
 
-void Holdback::record(const Plan& plan, const std::vector<OpResult>& results, bool repair, Time now) {
-  const bool small = plan.size() <= kRepairPlan;
+void Holdback::record(const Plan& plan, const std::vector<OpResult>& results, Cause cause, Time now) {
+  const bool repair = cause != Cause::view;
+  const bool each = cause == Cause::others && plan.size() <= kRepairPlan;
   if (!repair && failing_.empty() && results.empty()) return;
   std::map<std::pair<uint32_t, uint32_t>, const OpResult*> failed;
   for (const OpResult& result : results)
@@ -97,7 +98,7 @@ void Holdback::record(const Plan& plan, const std::vector<OpResult>& results, bo
     for (uint32_t o = 0; o < plan.stages[s].ops.size(); ++o) {
       const Op& op = plan.stages[s].ops[o];
       const auto failure = failed.find({s, o});
-      const bool counted = repair && (small || op.object.kind == Kind::link);
+      const bool counted = repair && (each || op.object.kind == Kind::link);
       if (failure == failed.end() && failing_.empty() && !counted) continue;
       const std::string text = object_text(plan, op);
       if (failure == failed.end()) {

@@ -33,8 +33,14 @@ class Holdback {
   /// Takes the ops whose time has not come out of the plan, and those that hang on a device that is held back. Failures
   /// of these kinds that the plan does not want any more are forgotten.
   void hold_back(Plan& plan, Kinds kinds, Time now);
-  /// What apply said of the plan that hold_back left. `repair`: the plan undoes what others did, so it counts as such.
-  void record(const Plan& plan, const std::vector<OpResult>& results, bool repair, Time now);
+  /// Whose doing it is that a plan is needed at all.
+  enum class Cause : uint8_t {
+    view,    // ours: the cluster changed
+    device,  // a device or an address changed, and the kernel took along what hung on it: of the plan only links count
+    others,  // the plan undoes what others did
+  };
+  /// What apply said of the plan that hold_back left.
+  void record(const Plan& plan, const std::vector<OpResult>& results, Cause cause, Time now);
   /// The world changed (a link came, an address): whatever failed may be tried at once.
   void hurry(Time now);
 

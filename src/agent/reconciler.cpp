@@ -44,8 +44,9 @@ void Reconciler::set_view(std::shared_ptr<const ClusterView> view, bool complete
 
 void Reconciler::mark(Kinds kinds, Time now) {
   dirty_ |= kinds;
-  if (kinds.test(static_cast<size_t>(Kind::link)) || kinds.test(static_cast<size_t>(Kind::address)))
-    holdback_.hurry(now);
+  if (!kinds.test(static_cast<size_t>(Kind::link)) && !kinds.test(static_cast<size_t>(Kind::address))) return;
+  device_changed_ = true;
+  holdback_.hurry(now);
 }
 
 Reconciler::Time Reconciler::due() const {
@@ -111,16 +112,21 @@ Reconciler::Turn Reconciler::run(Time now) {
   turn.repair = !world_changed_;
   std::vector<OpResult> results;
   if (!todo.empty()) results = plane_.apply(todo);
-  holdback_.record(todo, results, turn.repair, now);
+  using Cause = Holdback::Cause;
+  const Cause cause = world_changed_ ? Cause::view : device_changed_ ? Cause::device : Cause::others;
+  holdback_.record(todo, results, cause, now);
   report(todo, results, turn);
   turn.converged = holdback_.failing() == 0 && waiting_.empty();
-  world_changed_ = false;
+  world_changed_ = device_changed_ = false;
   unfinished.dismiss();
 
   // Links pull other things along in ways that only the kernel knows: look again at once.
   for (const Stage& stage : todo.stages)
     for (const Op& op : stage.ops)
-      if (op.object.kind == Kind::link || op.object.kind == Kind::address) dirty_ = all_kinds();
+      if (op.object.kind == Kind::link || op.object.kind == Kind::address) {
+        dirty_ = all_kinds();
+        device_changed_ = true;
+      }
   return turn;
 }
 

@@ -81,6 +81,7 @@ class Reconciler {
   bool adopt_flannel_ = false;
   bool stale_ = true;          // desired_ is older than view_
   bool world_changed_ = true;  // since the last turn that went well: ops are no repairs
+  bool device_changed_ = false;  // a link or address did, since then
   Kinds dirty_ = all_kinds();
   Time next_scan_{};
   Holdback holdback_;

@@ -275,6 +275,19 @@ TEST_CASE("repairs that lie apart are no fight") {
   CHECK(bench.reconciler.holdback().fought_over(bench.now).empty());
 }
 
+TEST_CASE("what the kernel takes along with a device is nobody's fight") {
+  Bench bench;
+  bench.give();
+  bench.settle();
+  for (int i = 0; i < 20; ++i) {
+    bench.now += 1s;
+    REQUIRE(bench.drop_route("10.244.2.0/24") == 0);
+    bench.reconciler.mark(only(Kind::link) | only(Kind::route), bench.now);
+    CHECK(bench.run().applied == 1);
+  }
+  CHECK(bench.reconciler.holdback().fought_over(bench.now).empty());
+}
+
 TEST_CASE("without any event the full scan finds what is missing") {
   Bench bench;
   bench.give();
