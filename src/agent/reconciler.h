@@ -39,7 +39,10 @@ class Reconciler {
   const std::shared_ptr<const ClusterView>& view() const { return view_; }
   bool complete() const { return complete_; }
 
+  /// Something happened to objects of these kinds.
   void mark(Kinds kinds, Time now);
+  /// The next turn looks at these kinds too, though nothing is known to have happened to them.
+  void look_at(Kinds kinds) { dirty_ |= kinds; }
   bool dirty() const { return dirty_.any(); }
   /// When run() should be called though nothing is marked: a retry, or the full scan.
   Time due() const;
