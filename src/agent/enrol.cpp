@@ -18,7 +18,7 @@ constexpr const char* kFlannelSubnetEnv = "/run/flannel/subnet.env";
 }  // namespace
 
 Identity identify(const NodePaths& paths, const NodeSettings& settings, bool keep) {
-  Identity identity{resolve_node_name(paths, settings.name), resolve_machine_id(paths, keep)};
+  Identity identity{resolve_node_name(paths, settings.name), resolve_machine_id(paths, keep), machine_instance()};
   if (keep) write_file(paths.node_name(), identity.name + "\n");
   return identity;
 }
@@ -48,6 +48,7 @@ LocalNode describe_self(const Identity& identity, const NodeSettings& settings, 
   LocalNode self;
   self.name = identity.name;
   self.machine_id = identity.machine_id;
+  self.instance = identity.instance;
   self.public_ip = chosen.public_ip;
   self.public_ip6 = chosen.public_ip6;
   self.uplink = chosen.uplink;
@@ -76,6 +77,7 @@ NodeRecord node_record(const LocalNode& self) {
   NodeRecord record;
   record.name = self.name;
   record.machine_id = self.machine_id;
+  record.instance = self.instance;
   if (self.lease.subnet) record.subnets.push_back(self.lease.subnet);
   if (self.lease.subnet6) record.subnets.push_back(self.lease.subnet6);
   record.public_ip = self.public_ip;

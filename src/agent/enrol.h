@@ -22,6 +22,7 @@ class LinuxPlane;
 struct Identity {
   std::string name;
   std::string machine_id;
+  std::string instance;
 };
 
 struct Enrolment {

@@ -1,10 +1,12 @@
 #include "agent/node.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -132,6 +134,13 @@ std::string resolve_machine_id(const NodePaths& paths, bool keep) {
   for (int i = 0; i < 4; ++i) id += fmt::format("{:08x}", random());
   if (keep && !create_file(paths.machine_id(), id + "\n")) id = trimmed_file(paths.machine_id());
   return id;
+}
+
+std::string machine_instance() {
+  const std::string boot = trimmed_file("/proc/sys/kernel/random/boot_id");
+  struct stat netns {};
+  if (boot.empty() || ::stat("/proc/thread-self/ns/net", &netns) != 0) return "";
+  return fmt::format("{:016x}", fingerprint(fmt::format("{} {}", boot, netns.st_ino)));
 }
 
 std::string agent_line(const NodePaths& paths, const NodeSettings& settings) {

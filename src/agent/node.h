@@ -48,6 +48,10 @@ std::string resolve_node_name(const NodePaths& paths, const std::string& given);
 /// <state-dir>/machine-id, else /etc/machine-id, else a new one; `keep` writes a new one down.
 std::string resolve_machine_id(const NodePaths& paths, bool keep);
 
+/// 16 hex out of the kernel's boot id and this network namespace: the same over restarts of the agent, another one after
+/// a reboot and on a clone of the machine. "" if they can't be read.
+std::string machine_instance();
+
 /// The words of a `knet agent` line that runs this node with these paths and settings; never a secret.
 std::string agent_line(const NodePaths& paths, const NodeSettings& settings);
 

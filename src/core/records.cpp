@@ -44,6 +44,7 @@ std::string format_node(const NodeRecord& node) {
   record["schema"] = node.schema;
   record["name"] = node.name;
   record["machine_id"] = node.machine_id;
+  if (!node.instance.empty()) record["instance"] = node.instance;
   record["subnets"] = nlohmann::ordered_json::array();
   for (const Prefix& subnet : node.subnets) record["subnets"].push_back(subnet.str());
   if (node.public_ip) record["public_ip"] = node.public_ip.str();
@@ -66,6 +67,7 @@ NodeRecord parse_node(std::string_view json) {
   node.name = fields.needed_text("name");
   check_read_name("node record", "name", node.name);
   node.machine_id = fields.text("machine_id").value_or("");
+  node.instance = fields.text("instance").value_or("");
   node.subnets = fields.prefixes("subnets");
   node.public_ip = fields.address("public_ip");
   node.public_ip6 = fields.address("public_ip6");

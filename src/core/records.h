@@ -20,6 +20,7 @@ struct NodeRecord {
   int schema = kSchema;
   std::string name;
   std::string machine_id;
+  std::string instance;  // this machine as of this boot; tells clones with one machine id apart; "": unknown
   std::vector<Prefix> subnets;
   IpAddr public_ip, public_ip6;
   std::optional<uint32_t> asn;

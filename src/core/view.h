@@ -24,6 +24,7 @@ struct Uplink {
 struct LocalNode {
   std::string name;
   std::string machine_id;
+  std::string instance;           // of the machine: NodeRecord
   IpAddr public_ip, public_ip6;   // announced; differs from the uplink's address behind NAT
   Uplink uplink, uplink6;         // dev empty where the family is off
   Lease lease;                    // ours; subnet unset before there is one

@@ -11,6 +11,14 @@ namespace {
 using What = Store::Change::What;
 constexpr int kTries = 50;  // of loops that lose only if somebody else writes the same key each time
 
+/// Of one machine id, but neither one boot of one machine nor at one address: a clone, or a reboot to another address,
+/// which has to wait for its earlier life to be over.
+bool is_clone(const NodeRecord& a, const NodeRecord& b) {
+  if (a.instance.empty() || b.instance.empty() || a.instance == b.instance) return false;
+  const bool same4 = a.public_ip && a.public_ip == b.public_ip, same6 = a.public_ip6 && a.public_ip6 == b.public_ip6;
+  return !same4 && !same6;
+}
+
 }  // namespace
 
 std::optional<ConfigText> ClusterStore::load_config() {
@@ -112,12 +120,19 @@ Presence ClusterStore::claim_name(const NodeRecord& node, LeaseId lease, bool* m
     if (now) {
       try {
         NodeRecord other = parse_node(now->value);
+        IpAddr at = other.public_ip ? other.public_ip : other.public_ip6;
         if (!same_machine(other.machine_id, node.machine_id)) {
-          IpAddr at = other.public_ip ? other.public_ip : other.public_ip6;
           fail(ErrorKind::conflict,
                "the name {} is held by another machine that is alive: {}, machine id {} (ours is {}); give this one --node-name, "
                "and an /etc/machine-id of its own if it was cloned; if the other is gone, wait {} s",
                node.name, at.str(), printable(other.machine_id), printable(node.machine_id), kPresenceTtl.count());
+        }
+        if (is_clone(other, node)) {
+          fail(ErrorKind::conflict,
+               "the name {} is held by another machine that is alive: {}, with the same machine id ({}); a clone needs "
+               "--node-name and an /etc/machine-id of its own; if this is the same machine after a reboot with another "
+               "address, it goes on when {} s are over",
+               node.name, at.str(), printable(node.machine_id), kPresenceTtl.count());
         }
       } catch (const Error& error) {
         if (error.kind == ErrorKind::conflict) throw;

@@ -17,6 +17,14 @@ contains n1
 contains 0000100
 found 192.168.77.1 <<<"$(lease_of n1)" || die "the holder's lease was touched"
 
+note "same name and machine id (a clone that kept its /etc/machine-id)"
+machine_id n2 "$(cat "$WORK/n1/state/machine-id")"
+expect 1 knet_in n2 agent --once --node-name n1
+contains "192.168.77.1"
+contains "same machine id"
+found 192.168.77.1 <<<"$(lease_of n1)" || die "the holder's lease was touched"
+rm -rf "$WORK/n2/state"; machine_id n2 00000000000000000000000000000200
+
 note "same address"
 expect 1 knet_in n2 agent --once --node-name n2 --public-ip 192.168.77.1
 contains "192.168.77.1 is held by n1"

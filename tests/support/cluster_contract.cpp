@@ -169,6 +169,20 @@ void first_and_again(StoreRig& rig) {
     CHECK(taken.lease.subnet == first.lease.subnet);
     CHECK(c.use.renew(taken.lease));
   }
+  SECTION("a key that somebody overwrote with another address is taken back, and no other subnet") {
+    Lease stolen = first.lease;
+    stolen.public_ip = ip("192.168.77.66");
+    const std::string key = c.use.paths().subnet(format_subnet_key(first.lease.subnet, {}));
+    REQUIRE(c.store->swap(key, format_lease(stolen), first.lease.rev, first.lease.lease_id));
+    wanted.previous = choice(first.lease);
+    Acquired taken = c.use.acquire(wanted);
+    CHECK(taken.how == Acquired::How::adopted);
+    CHECK(taken.lease.subnet == first.lease.subnet);
+    CHECK(taken.lease.lease_id == first.lease.lease_id);
+    CHECK(parse_lease(*parse_subnet_key(format_subnet_key(first.lease.subnet, {})), c.value(taken.lease), "udp").public_ip ==
+          wanted.node.public_ip);
+    CHECK(c.keys("subnets/") == 1);
+  }
   SECTION("a key that somebody deleted is taken again") {
     REQUIRE(c.store->remove(c.use.paths().subnet(format_subnet_key(first.lease.subnet, {}))));
     wanted.previous = choice(first.lease);
@@ -219,6 +233,40 @@ void duplicate_names(StoreRig& rig) {
   CHECK_THAT(heir.notices[0], Contains("taken over") && Contains("n1"));
   // The one that lost it, back from the dead.
   CHECK_THROWS_WITH(c.use.acquire(request(pool(4), 1)), Contains("192.168.77.2") && Contains("m2"));
+}
+
+void clones_of_one_id(StoreRig& rig) {
+  Cluster c(rig);
+  AcquireRequest original = request(pool(4), 1);
+  original.node.instance = "boot-a";
+  Acquired first = c.use.acquire(original);
+  std::string value = c.value(first.lease);
+
+  AcquireRequest clone = request(pool(4), 2);
+  clone.node.name = original.node.name;
+  clone.node.machine_id = original.node.machine_id;
+  clone.node.instance = "boot-b";
+  CHECK_THROWS_WITH(c.use.acquire(clone), Contains("n1") && Contains("192.168.77.1") && Contains("same machine id (m1)"));
+  CHECK(c.keys("subnets/") == 1);
+  CHECK(c.value(first.lease) == value);
+  c.use.refresh(original.node, first.presence);  // the holder is not put off by it
+
+  // The machine itself: restarted with another address, rebooted with the same one, with an agent that knows no instance.
+  AcquireRequest moved = original;
+  moved.node.public_ip = ip("192.168.77.3");
+  CHECK(c.use.acquire(moved).lease.subnet == first.lease.subnet);
+  AcquireRequest rebooted = moved;
+  rebooted.node.instance = "boot-c";
+  Acquired alive = c.use.acquire(rebooted);
+  CHECK(alive.lease.subnet == first.lease.subnet);
+  AcquireRequest older = clone;
+  older.node.instance.clear();
+  CHECK(c.use.acquire(older).lease.subnet == first.lease.subnet);
+  alive = c.use.acquire(older);
+
+  // Rebooted with another address: when its earlier life is over.
+  c.die(alive);
+  CHECK(c.use.acquire(original).lease.subnet == first.lease.subnet);
 }
 
 void duplicate_addresses(StoreRig& rig) {
@@ -492,6 +540,7 @@ void cluster_contract(StoreRig& rig) {
   SECTION("a node's first lease, and its lease again") { first_and_again(rig); }
   SECTION("updates keep the subnet") { updates(rig); }
   SECTION("a name held by a live machine is refused, by a dead one taken over") { duplicate_names(rig); }
+  SECTION("of two machines with one id and name the second is refused") { clones_of_one_id(rig); }
   SECTION("an address held by a live machine is refused, by a dead one taken over") { duplicate_addresses(rig); }
   SECTION("of clones at the same moment one gets in") { clones_at_the_same_moment(rig); }
   SECTION("flannel's leases are adopted and respected") { flannel_leases(rig); }

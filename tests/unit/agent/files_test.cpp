@@ -242,6 +242,12 @@ TEST_CASE("the node's name: given, persisted, checked") {
   CHECK(resolve_node_name(machine.paths, "n4") == "n4");
 }
 
+TEST_CASE("the machine's instance is known, and the same when asked again") {
+  const std::string instance = machine_instance();
+  CHECK(instance.size() == 16);
+  CHECK(machine_instance() == instance);
+}
+
 TEST_CASE("the machine id: the state dir's before the machine's") {
   Machine machine;
   const std::string machines = resolve_machine_id(machine.paths, false);

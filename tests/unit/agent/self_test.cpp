@@ -22,7 +22,7 @@ TEST_CASE("a node describes itself from what the host has") {
   NetworkConfig config;
   config.network = prefix("10.244.0.0/16");
   settings.uplink.ifaces = {"eth0"};
-  const LocalNode self = describe_self({"n1", "m1"}, settings, config, kernel.observe(all_kinds()), std::nullopt);
+  const LocalNode self = describe_self({"n1", "m1", "0123"}, settings, config, kernel.observe(all_kinds()), std::nullopt);
   CHECK(self.name == "n1");
   CHECK(self.machine_id == "m1");
   CHECK(self.public_ip == ip("192.168.77.1"));
@@ -46,7 +46,7 @@ TEST_CASE("without an address the candidates are named") {
   NetworkConfig config;
   config.network = prefix("10.244.0.0/16");
   try {
-    describe_self({"n1", "m1"}, settings, config, kernel.observe(all_kinds()), std::nullopt);
+    describe_self({"n1", "m1", "0123"}, settings, config, kernel.observe(all_kinds()), std::nullopt);
     FAIL("no error");
   } catch (const Error& error) {
     CHECK(error.kind == ErrorKind::config);

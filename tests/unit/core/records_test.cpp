@@ -11,6 +11,7 @@ TEST_CASE("a node record is written and read again") {
   NodeRecord node;
   node.name = "n1";
   node.machine_id = "0123abcd";
+  node.instance = "00ff";
   node.subnets = {*Prefix::parse("10.244.1.0/24"), *Prefix::parse("fd00:1::/64")};
   node.public_ip = *IpAddr::parse("192.168.77.1");
   node.public_ip6 = *IpAddr::parse("fd00:99::1");
@@ -22,7 +23,7 @@ TEST_CASE("a node record is written and read again") {
   const std::string text = format_node(node);
   CHECK(
       text ==
-      R"({"schema":1,"name":"n1","machine_id":"0123abcd","subnets":["10.244.1.0/24","fd00:1::/64"],"public_ip":"192.168.77.1",)"
+      R"({"schema":1,"name":"n1","machine_id":"0123abcd","instance":"00ff","subnets":["10.244.1.0/24","fd00:1::/64"],"public_ip":"192.168.77.1",)"
       R"("public_ip6":"fd00:99::1","asn":4200000000,"reflector":"1.0.0.1","labels":{"rack":"a \"b\"","zone":"z"},"version":"1.0.0","seen_rev":812})");
   CHECK(parse_node(text) == node);
 
