@@ -42,6 +42,7 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
                   {[this](const Observed& observed, Kinds kinds) { look_at_host(observed, kinds); },
                    [this](const NetState& desired) { plane_.watch_sysctls(desired); }}),
       membership_(StorePaths{options.settings.store.prefix}, mode_registry()),
+      published_(options.paths.endpoints()),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       signals_(signals),
       single_(single),
@@ -137,14 +138,14 @@ void AgentLoop::dispatch(int fd) {
     }
     publish();
   } else if (fd == monitor_.fd()) {
-    Kinds kinds = monitor_.drain();
+    const Kinds kinds = monitor_.drain();
     if (kinds.none()) return;
-    // What the host has decides what we are: it is looked at as a whole.
-    if ((kinds & self_kinds()).any()) kinds |= self_kinds();
     reconciler_.mark(kinds, now);
+    // What the host has decides what we are: it is looked at as a whole.
+    if ((kinds & self_kinds()).any()) reconciler_.look_at(self_kinds());
     soon(now);
   } else if (fd == endpoints_.fd()) {
-    view_dirty_ = endpoints_.drain() || view_dirty_;
+    if (endpoints_.drain()) reconciler_.mark(all_kinds(), now);
     soon(now);
   } else if (fd == signals_) {
     take_signals();

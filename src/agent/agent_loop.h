@@ -102,6 +102,7 @@ class AgentLoop {
   std::string flannel_trouble_;
   std::optional<Time> other_uplink_since_;  // another device would be chosen; we wait whether it stays so
   std::optional<Time> uplink_check_at_;
+  std::vector<Endpoint> pods_;  // whose links were seen
   std::optional<Lease> lease_;
   std::optional<AcquireRequest> announced_;
   std::string lease_trouble_;

@@ -189,14 +189,19 @@ void AgentLoop::use_cache() {
 }
 
 void AgentLoop::look_at_host(const Observed& observed, Kinds kinds) {
-  // CNI writes its record before it makes the link: what was seen must not be older than the records.
-  const bool pods = endpoints_.drain();
+  // CNI writes its record when the link stands: read after the links, the records explain all that was seen.
+  endpoints_.drain();
+  std::vector<Endpoint> pods = endpoints_.endpoints();
+  drop_linkless(pods, observed);
+  if (pods != pods_) {
+    pods_ = std::move(pods);
+    view_dirty_ = true;
+  }
   if (config_ && kinds.all() && options_.settings.forward_accept)
     firewalls_ = legacy_firewall_notices(config_->networks());
   const Kinds wanted = self_kinds();
   const Kinds needed = only(Kind::link) | only(Kind::address) | only(Kind::route);
   if (config_ && (kinds & wanted) == wanted && (observed.complete & needed) == needed) refresh_self(observed);
-  view_dirty_ = view_dirty_ || pods;
   if (view_dirty_) make_view();
 }
 
@@ -254,6 +259,11 @@ void AgentLoop::refresh_self(const Observed& observed) {
       fresh.public_ip6 = self_->public_ip6;
     }
     if (same_host(*self_, fresh)) return;
+    if (!same(fresh.uplink, self_->uplink) || !same(fresh.uplink6, self_->uplink6)) {
+      // Connections from an address that is gone hang for as long as their timeouts.
+      keeper_->redial();
+      store_watch_->redial();
+    }
     if (fresh.public_ip != self_->public_ip || fresh.public_ip6 != self_->public_ip6)
       log::info("the node's address is now {} on {}", fresh.public_ip ? fresh.public_ip.str() : fresh.public_ip6.str(),
                 fresh.uplink.dev ? fresh.uplink.dev.view() : fresh.uplink6.dev.view());
@@ -291,7 +301,7 @@ void AgentLoop::make_view() {
   auto view = std::make_shared<ClusterView>();
   view->config = *config_;
   view->self = *self_;
-  view->endpoints = endpoints_.endpoints();
+  view->endpoints = pods_;
   conflicts_.clear();
   if (live) {
     view->self.lease = *lease_;

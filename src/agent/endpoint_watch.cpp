@@ -39,6 +39,12 @@ std::vector<Endpoint> read_endpoints(const fs::path& dir, std::vector<std::strin
   return out;
 }
 
+std::vector<Endpoint> present_pods(const fs::path& dir, const Observed& observed) {
+  std::vector<Endpoint> pods = read_endpoints(dir);
+  drop_linkless(pods, observed);
+  return pods;
+}
+
 EndpointWatch::EndpointWatch(fs::path dir) : dir_(std::move(dir)), inotify_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
   if (!inotify_) throw_errno(errno, "watch {}", dir_.string());
   make_directories(dir_);

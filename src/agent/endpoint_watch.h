@@ -15,6 +15,10 @@ namespace knet {
 /// one.
 std::vector<Endpoint> read_endpoints(const std::filesystem::path& dir, std::vector<std::string>* problems = nullptr);
 
+/// The records as they are now, but those whose link was not seen. Read after the links: CNI writes a record when its
+/// link stands.
+std::vector<Endpoint> present_pods(const std::filesystem::path& dir, const Observed& observed);
+
 class EndpointWatch {
  public:
   /// Makes the directory if need be.

@@ -13,7 +13,8 @@ constexpr std::chrono::milliseconds kLongestPause{15'000};
 }  // namespace
 
 LeaseKeeper::LeaseKeeper(const StoreOptions& options, Mailbox& mailbox)
-    : mailbox_(mailbox), store_(open_store(options)), cluster_(*store_, StorePaths{options.prefix}) {
+    : options_(options), mailbox_(mailbox) {
+  open();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -24,6 +25,13 @@ LeaseKeeper::~LeaseKeeper() {
   }
   wake_.notify_all();
   thread_.join();
+}
+
+void LeaseKeeper::open() {
+  auto fresh = open_store(options_);
+  cluster_.reset();
+  store_ = std::move(fresh);
+  cluster_.emplace(*store_, StorePaths{options_.prefix});
 }
 
 void LeaseKeeper::announce(AcquireRequest request) {
@@ -45,6 +53,11 @@ void LeaseKeeper::reconnected() {
   orders_.reconnected = true;
   ordered_ = true;
   wake_.notify_all();
+}
+
+void LeaseKeeper::redial() {
+  std::lock_guard lock(mutex_);
+  orders_.redial = true;  // nobody is woken: it is the next request that wants it
 }
 
 void LeaseKeeper::seen(Revision rev, size_t nodes) {
@@ -82,7 +95,7 @@ void LeaseKeeper::run() {
       else
         wake_.wait_until(lock, until, ready);
       if (stopping_) return;
-      orders = std::exchange(orders_, Orders{{}, 0, false, orders_.seen, orders_.nodes});
+      orders = std::exchange(orders_, Orders{{}, 0, false, false, orders_.seen, orders_.nodes});
       ordered_ = false;
     }
     try {
@@ -109,6 +122,7 @@ void LeaseKeeper::work(Orders orders) {
     if (request_) orders.request->node.seen_rev = request_->node.seen_rev;
     request_ = std::move(*orders.request);
   }
+  if (orders.redial && !store_->embedded()) open();
   if (orders.reconnected) renew_at_ = presence_at_ = Clock::now();
   // Our own writes come back to us as events too.
   if (lease_ && orders.disturbed > lease_->rev && !lost_) {
@@ -135,7 +149,7 @@ void LeaseKeeper::work(Orders orders) {
 
 void LeaseKeeper::take_lease() {
   if (lease_) request_->previous = {lease_->subnet, lease_->subnet6};
-  Acquired acquired = cluster_.acquire(*request_);
+  Acquired acquired = cluster_->acquire(*request_);
   lease_ = std::move(acquired.lease);
   lost_ = false;
   how_ = acquired.how;
@@ -153,7 +167,7 @@ void LeaseKeeper::bring_up_to_date() {
   content.mode = request_->mode;
   content.data = request_->data;
   if (content.same_content(*lease_)) return;
-  auto updated = cluster_.update_lease(*lease_, content);
+  auto updated = cluster_->update_lease(*lease_, content);
   if (!updated) return take_lease();
   lease_ = std::move(*updated);
   presence_at_ = Clock::now();
@@ -162,7 +176,7 @@ void LeaseKeeper::bring_up_to_date() {
 
 void LeaseKeeper::renew(Clock::time_point now) {
   if (now < renew_at_) return;
-  if (lease_->lease_id != 0 && !cluster_.renew(*lease_)) {
+  if (lease_->lease_id != 0 && !cluster_->renew(*lease_)) {
     log::warning("our lease of {} has ended; taking it again", subnets_text(*lease_));
     return take_lease();
   }
@@ -182,7 +196,7 @@ void LeaseKeeper::tell_presence(Clock::time_point now) {
   if (lease_->subnet) node.subnets.push_back(lease_->subnet);
   if (lease_->subnet6) node.subnets.push_back(lease_->subnet6);
   node.seen_rev = std::max(node.seen_rev, seen_);
-  cluster_.refresh(node, presence_);
+  cluster_->refresh(node, presence_);
   presence_at_ = now + kPresence;
 }
 

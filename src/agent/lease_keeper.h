@@ -35,6 +35,8 @@ class LeaseKeeper {
   void disturbed(Revision at);
   /// The store answers again: look after the lease at once.
   void reconnected();
+  /// The host's addresses are others: what is asked next goes over new connections. Before the announcement of it.
+  void redial();
   /// What we have acted on, of leases and config; told to the others by and by. `nodes`: how many tell it.
   void seen(Revision rev, size_t nodes);
 
@@ -43,11 +45,13 @@ class LeaseKeeper {
     std::optional<AcquireRequest> request;  // new since last taken
     Revision disturbed = 0;
     bool reconnected = false;
+    bool redial = false;
     Revision seen = 0;
     size_t nodes = 0;
   };
 
   void run();
+  void open();
   void work(Orders orders);
   void take_lease();
   void bring_up_to_date();
@@ -55,9 +59,10 @@ class LeaseKeeper {
   void tell_presence(Clock::time_point now);
   Clock::time_point next_due() const;
 
+  StoreOptions options_;
   Mailbox& mailbox_;
   std::unique_ptr<Store> store_;
-  ClusterStore cluster_;
+  std::optional<ClusterStore> cluster_;  // over store_
 
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -86,6 +86,10 @@ std::unique_ptr<Look> look_at_node(const NodePaths& paths, const NodeSettings& s
   look->desired = compose(look->view, mode_registry());
   plane.watch_sysctls(look->desired.net);
   look->observed = plane.observe(all_kinds());
+  if (auto pods = present_pods(paths.endpoints(), look->observed); pods != look->view.endpoints) {
+    look->view.endpoints = std::move(pods);
+    look->desired = compose(look->view, mode_registry());
+  }
   for (size_t kind = 0; kind < kKinds; ++kind)
     if (!look->observed.complete.test(kind)) look->unread.emplace_back(to_string(static_cast<Kind>(kind)));
   const Plan plan = diff(look->desired, look->observed, ownership_of(look->view));

@@ -47,7 +47,7 @@ std::shared_ptr<ClusterView> cached_view(const NodePaths& paths, const NodeSetti
   view->leases = cache->peers;
   view->names = cache->names;
   view->rev = cache->rev;
-  view->endpoints = read_endpoints(paths.endpoints());
+  view->endpoints = present_pods(paths.endpoints(), host);
   drop_conflicts(*view);
   return view;
 }
@@ -73,6 +73,7 @@ OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, Linu
   std::unique_ptr<Store> store = open_store(settings.store);
   std::vector<std::string> problems;
   auto view = load_view(*store, StorePaths{settings.store.prefix}, enrolment.config, enrolment.self, paths, &problems);
+  drop_linkless(view->endpoints, plane.observe(only(Kind::link)));
   for (const std::string& problem : problems) log::warning("{}", problem);
 
   Reconciler reconciler(plane, mode_registry(), {{}, [&](const NetState& desired) { plane.watch_sysctls(desired); }});
@@ -144,6 +145,7 @@ std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& set
       lines.push_back(fmt::format("take a subnet, such as {}", subnets_text(self.lease)));
     }
     view->endpoints = read_endpoints(paths.endpoints(), &lines);
+    drop_linkless(view->endpoints, host);
     membership.fill(*view, nullptr);
   } catch (const Error& error) {
     if (error.kind != ErrorKind::store) throw;

@@ -1,11 +1,21 @@
 #include "agent/published.h"
 
+#include <algorithm>
 #include <chrono>
+#include <thread>
 
+#include "agent/endpoint_watch.h"
 #include "core/compose.h"
 #include "kernel/linux_plane.h"
 
 namespace knet {
+namespace {
+
+constexpr std::chrono::milliseconds kRecordComes{100};  // after its link, of a pod that is just made
+
+bool is_pod_without_record(const RouteRow& row) { return row.state == RowState::stale && row.mode == "pod"; }
+
+}  // namespace
 
 void Published::set(State state) {
   auto fresh = std::make_shared<const State>(std::move(state));
@@ -37,15 +47,30 @@ void Published::date(std::vector<RouteRow>& rows, int64_t since_start) {
 
 std::vector<RouteRow> Published::rows() {
   std::lock_guard lock(rows_mutex_);
-  const auto state = get();
-  if (!state || !state->view || !state->desired) return {};
   LinuxPlane plane;
-  plane.watch_sysctls(state->desired->net);
-  const Observed observed = plane.observe(all_kinds());
-  const Plan plan = diff(*state->desired, observed, ownership_of(*state->view));
-  std::vector<RouteRow> rows = route_rows(*state->view, *state->desired, observed, plan, state->failures);
-  date(rows, state->status.since);
-  return rows;
+  for (bool again = false;; again = true) {
+    const auto state = get();
+    if (!state || !state->view || !state->desired) return {};
+    plane.watch_sysctls(state->desired->net);
+    const Observed observed = plane.observe(all_kinds());
+    // A pod that came since the loop's last turn is no stranger.
+    auto view = state->view;
+    auto desired = state->desired;
+    if (auto pods = present_pods(endpoints_, observed); pods != view->endpoints) {
+      auto fresh = std::make_shared<ClusterView>(*view);
+      fresh->endpoints = std::move(pods);
+      desired = std::make_shared<const DesiredState>(compose(*fresh, mode_registry()));
+      view = std::move(fresh);
+    }
+    const Plan plan = diff(*desired, observed, ownership_of(*view));
+    std::vector<RouteRow> rows = route_rows(*view, *desired, observed, plan, state->failures);
+    if (!again && std::any_of(rows.begin(), rows.end(), is_pod_without_record)) {
+      std::this_thread::sleep_for(kRecordComes);
+      continue;
+    }
+    date(rows, state->status.since);
+    return rows;
+  }
 }
 
 }  // namespace knet

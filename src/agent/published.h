@@ -3,6 +3,7 @@
 // for the loop.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,10 +24,12 @@ class Published {
     std::shared_ptr<const DesiredState> desired;
     Failures failures;
   };
+  /// `endpoints`: the directory of the pods' records.
+  explicit Published(std::filesystem::path endpoints) : endpoints_(std::move(endpoints)) {}
   void set(State state);
   std::shared_ptr<const State> get() const;
 
-  /// Rows as of now. Observes the kernel on the calling thread.
+  /// Rows as of now. Observes the kernel and reads the pods' records on the calling thread.
   std::vector<RouteRow> rows();
 
  private:
@@ -36,6 +39,7 @@ class Published {
   };
   void date(std::vector<RouteRow>& rows, int64_t since_start);
 
+  std::filesystem::path endpoints_;
   mutable std::mutex mutex_;
   std::shared_ptr<const State> state_;
   std::mutex rows_mutex_;

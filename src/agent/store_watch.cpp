@@ -12,7 +12,7 @@ constexpr std::chrono::seconds kSettled{10};  // a watch that lived so long star
 }  // namespace
 
 StoreWatch::StoreWatch(const StoreOptions& options, Mailbox& mailbox)
-    : prefix_(options.prefix + "/"), mailbox_(mailbox), store_(open_store(options)) {
+    : options_(options), prefix_(options.prefix + "/"), mailbox_(mailbox), store_(open_store(options)) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -20,10 +20,25 @@ StoreWatch::~StoreWatch() {
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;
+    store_->stop_watch();
   }
   wake_.notify_all();
-  store_->stop_watch();
   thread_.join();
+}
+
+void StoreWatch::redial() {
+  std::lock_guard lock(mutex_);
+  if (store_->embedded()) return;
+  redial_ = true;
+  store_->stop_watch();
+}
+
+bool StoreWatch::reopen() {
+  std::lock_guard lock(mutex_);
+  if (stopping_ || !redial_) return false;
+  redial_ = false;
+  store_ = open_store(options_);
+  return true;
 }
 
 bool StoreWatch::pause(std::chrono::milliseconds time) {
@@ -45,12 +60,13 @@ void StoreWatch::follow() {
   Store::WatchSink sink;
   sink.on_event = [&](StoreEvent&& event) { group.events.push_back(std::move(event)); };
   sink.on_progress = [&](Revision rev) {
+    next = rev + 1;
     if (group.events.empty()) return;
     group.rev = rev;
     mailbox_.post(std::exchange(group, EventsMessage{{}, 0}));
   };
   sink.on_state = [&](bool connected, const std::string& why) { mailbox_.post(StoreStateMessage{connected, why}); };
-  store_->watch(prefix_, next, sink);
+  while (store_->watch(prefix_, next, sink) == WatchEnd::stopped && reopen()) group = {{}, 0};
 }
 
 void StoreWatch::run() {

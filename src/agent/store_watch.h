@@ -17,18 +17,24 @@ class StoreWatch {
  public:
   StoreWatch(const StoreOptions& options, Mailbox& mailbox);
   ~StoreWatch();  // stops and joins
+  /// The host's addresses are others: goes on over a new connection, where it was.
+  void redial();
 
  private:
   void run();
   void follow();
+  /// After a watch that was stopped: over a new Store if that is what it was stopped for; false: for good.
+  bool reopen();
   bool pause(std::chrono::milliseconds time);
 
+  StoreOptions options_;
   std::string prefix_;
   Mailbox& mailbox_;
-  std::unique_ptr<Store> store_;
+  std::unique_ptr<Store> store_;  // replaced by the thread, under mutex_
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
+  bool redial_ = false;
   std::thread thread_;
 };
 

@@ -75,6 +75,11 @@ Endpoint parse_endpoint(std::string_view json) {
   return endpoint;
 }
 
+void drop_linkless(std::vector<Endpoint>& endpoints, const Observed& observed) {
+  if (!observed.complete.test(static_cast<size_t>(Kind::link))) return;
+  std::erase_if(endpoints, [&](const Endpoint& e) { return observed.net.find_link(e.host_dev) == nullptr; });
+}
+
 Mac pod_gateway_mac() { return Mac{{0xee, 0xee, 0xee, 0xee, 0xee, 0xee}}; }
 
 IpAddr pod_gateway(Family family) {

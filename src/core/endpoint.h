@@ -29,6 +29,10 @@ struct Endpoint {
 std::string endpoint_id(std::string_view network, std::string_view container, std::string_view ifname);
 DevName pod_link_name(std::string_view id);
 
+/// Out with those whose host link is not there, if links were read: a record that was left over must not hold its address
+/// against a newer pod.
+void drop_linkless(std::vector<Endpoint>& endpoints, const Observed& observed);
+
 std::string format_endpoint(const Endpoint& endpoint);
 /// Throws Error{config}. A newer schema is read as far as it is known.
 Endpoint parse_endpoint(std::string_view json);

@@ -36,7 +36,7 @@ check() { # WHAT ADDRESS DEVICE
 note "another address on the same NIC"
 in_ns n1 sh -ec 'ip addr add 192.168.77.51/24 dev eth0; ip addr del 192.168.77.1/24 dev eth0
   ip addr add 192.168.77.51/24 dev eth0 2>/dev/null || true; ip route replace default via 192.168.77.254'
-check "address" 192.168.77.51 eth0
+FOLLOW=1 check "address" 192.168.77.51 eth0
 
 note "another NIC that matches"
 nic n1 eth1 n1b sw

@@ -67,3 +67,21 @@ TEST_CASE("the pods' gateways") {
   CHECK(pod_gateway(Family::v4).str() == "169.254.1.1");
   CHECK(pod_gateway(Family::v6).str() == "fe80::ecee:eeff:feee:eeee");
 }
+
+TEST_CASE("a record whose host link is not there is out, once links were read") {
+  std::vector<Endpoint> pods(2);
+  pods[0].id = "00000000001";
+  pods[1].id = "00000000002";
+  for (Endpoint& pod : pods) pod.host_dev = pod_link_name(pod.id);
+  Observed observed;
+  Link link;
+  link.name = pods[1].host_dev;
+  observed.net.links.push_back(link);
+  const std::vector<Endpoint> all = pods;
+  drop_linkless(pods, observed);  // a dump that was cut short
+  CHECK(pods == all);
+  observed.complete.set(static_cast<size_t>(Kind::link));
+  drop_linkless(pods, observed);
+  REQUIRE(pods.size() == 1);
+  CHECK(pods[0].id == "00000000002");
+}
