@@ -103,6 +103,27 @@ ip netns del "$TAG-c"
 call DEL c; [[ $STATUS == 0 ]] || die "DEL without the namespace: $OUT"
 [[ "$(held) $(links)" == "0 0" ]] || die "left after DEL without the namespace"
 
+note "a pod that was just added is no stranger to route show"
+for i in 1 2 3; do
+  call ADD a
+  knet_in n1 route show -o json >"$WORK/rows" || die "drift: $(cat "$WORK/rows")"
+  [[ $(jq '[.. | objects | select(.state? == "stale")] | length' "$WORK/rows") == 0 ]] || die "stale: $(cat "$WORK/rows")"
+  found "$(jq -r '.ips[0].address' <<<"$OUT")" "$WORK/rows" || die "the pod has no row: $(cat "$WORK/rows")"
+  call DEL a
+done
+
+note "a record whose link is gone holds no address against a newer pod"
+call ADD a
+address=$(jq -r '.ips[0].address' <<<"$OUT")
+endpoints=$WORK/n1/run/endpoints
+jq '.id = "00000000001" | .host_dev = "knet00000000001"' "$endpoints"/*.json >"$WORK/left-over"
+cp "$WORK/left-over" "$endpoints/00000000001.json"
+in_ns n1 ip route del "${address%/*}"
+pod_route() { in_ns n1 ip route show "${address%/*}" | found "dev knet[0-9a-f]* proto 107"; }
+eventually 3 pod_route || die "the live pod's route was not repaired"
+rm "$endpoints/00000000001.json"
+call DEL a
+
 note "GC"
 call ADD a; call ADD b
 gc=$(jq -c '. + {"cniVersion":"1.1.0","cni.dev/valid-attachments":[{"containerID":"c-a","ifname":"eth0"}]}' <<<"$(cni_config n1)")
