@@ -76,6 +76,20 @@ void stop_agent(Leaving& leaving) {
     fail(ErrorKind::conflict, "the agent still runs (pid {}); stop it first: kill {}", agent->pid, agent->pid);
 }
 
+// The live machine that has our name and machine id but is another: we are its clone, and the lease is its own.
+std::optional<NodeRecord> original(Store& store, const StorePaths& paths, const Leaving& leaving) {
+  const std::optional<KeyValue> presence = store.get(paths.node(leaving.node));
+  if (!presence) return std::nullopt;
+  try {
+    NodeRecord record = parse_node(presence->value);
+    const std::string instance = machine_instance();
+    const bool other = !record.instance.empty() && !instance.empty() && record.instance != instance;
+    return other ? std::optional(std::move(record)) : std::nullopt;
+  } catch (const Error&) {
+    return std::nullopt;  // unreadable: nobody's
+  }
+}
+
 void give_back(Leaving& leaving) {
   const LeaveOptions& options = leaving.options;
   if (leaving.node.empty()) return;
@@ -100,6 +114,14 @@ void give_back(Leaving& leaving) {
     }
     if (options.keep_lease) {
       leaving.report.notices.push_back(fmt::format("the lease stays in {}", store->where()));
+      return;
+    }
+    if (const auto other = original(*store, cluster.paths(), leaving)) {
+      const IpAddr at = other->public_ip ? other->public_ip : other->public_ip6;
+      leaving.report.notices.push_back(
+          fmt::format("the lease of {} stays in {}: its holder {} is alive and another machine, or this one before its "
+                      "last boot; if so, run it again when {} s are over",
+                      leaving.node, store->where(), at.str(), kPresenceTtl.count()));
       return;
     }
     const LeaseTable table = cluster.list_leases(mode, false);

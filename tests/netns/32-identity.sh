@@ -22,6 +22,9 @@ machine_id n2 "$(cat "$WORK/n1/state/machine-id")"
 expect 1 knet_in n2 agent --once --node-name n1
 contains "192.168.77.1"
 contains "same machine id"
+echo n1 >"$WORK/n2/state/node-name"
+expect 0 knet_in n2 leave
+contains "stays in"
 found 192.168.77.1 <<<"$(lease_of n1)" || die "the holder's lease was touched"
 rm -rf "$WORK/n2/state"; machine_id n2 00000000000000000000000000000200
 
