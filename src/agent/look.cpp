@@ -19,6 +19,24 @@ bool is_own(const LeaseRow& row, const LocalNode& self) {
          (self.public_ip6 && row.lease.public_ip6 == self.public_ip6);
 }
 
+/// Where the choice of the uplink fails (its NIC is down: just when people look), this node is as its lease says.
+LocalNode self_as_enrolled(const Identity& identity, const NodeSettings& settings, const NetworkConfig& config,
+                           const Observed& host, LinuxPlane& plane, const Lease* own, Look& look) {
+  try {
+    return describe_self(identity, settings, config, host, ask_reach(plane, settings.uplink));
+  } catch (const Error& error) {
+    if (error.kind != ErrorKind::config || own == nullptr) throw;
+    look.notes.push_back(error.text);
+  }
+  NodeSettings enrolled = settings;
+  enrolled.uplink = {};
+  for (const IpAddr& address : {own->public_ip, own->public_ip6})
+    if (address) enrolled.uplink.ifaces.push_back(address.str());
+  Observed with_links_up = host;
+  for (Link& link : with_links_up.net.links) link.up = link.running = true;
+  return describe_self(identity, enrolled, config, with_links_up, std::nullopt);
+}
+
 [[noreturn]] void fail_without_subnet(const std::string& name, const std::string& store) {
   fail(ErrorKind::config, "{} holds no subnet in {}; enrol it with: knet join", name, store);
 }
@@ -36,8 +54,12 @@ ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings
          keys.config(), settings.store.url);
   NetworkConfig config = parse_network_config(text->json, mode_registry());
   config.masquerade = config.masquerade && settings.masquerade;
-  LocalNode self = describe_self(identity, settings, config, host, ask_reach(plane, settings.uplink));
   const LeaseTable leases = cluster.list_leases(config.mode, false);
+  const auto named = std::find_if(leases.rows.begin(), leases.rows.end(), [&](const LeaseRow& row) {
+    return row.node == identity.name && row.in_use();
+  });
+  LocalNode self = self_as_enrolled(identity, settings, config, host, plane,
+                                    named != leases.rows.end() ? &named->lease : nullptr, look);
   const auto own =
       std::find_if(leases.rows.begin(), leases.rows.end(), [&](const LeaseRow& row) { return is_own(row, self); });
   if (own == leases.rows.end()) fail_without_subnet(identity.name, look.store);
@@ -51,13 +73,13 @@ ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings
 }
 
 ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings, const Identity& identity,
-                           const Observed& host, LinuxPlane& plane, const Error& why) {
+                           const Observed& host, LinuxPlane& plane, Look& look, const Error& why) {
   auto cache = load_view_cache(paths.view_cache());
   if (!cache || cache->node != identity.name) throw why;
   ClusterView view;
   view.config = parse_network_config(cache->config_json, mode_registry());
   view.config.masquerade = view.config.masquerade && settings.masquerade;
-  view.self = describe_self(identity, settings, view.config, host, ask_reach(plane, settings.uplink));
+  view.self = self_as_enrolled(identity, settings, view.config, host, plane, &cache->own, look);
   view.self.lease = cache->own;
   view.leases = std::move(cache->peers);
   view.names = std::move(cache->names);
@@ -78,7 +100,7 @@ std::unique_ptr<Look> look_at_node(const NodePaths& paths, const NodeSettings& s
     look->view = view_from_store(paths, settings, identity, host, plane, *look);
   } catch (const Error& error) {
     if (error.kind != ErrorKind::store) throw;
-    look->view = view_from_disk(paths, settings, identity, host, plane, error);
+    look->view = view_from_disk(paths, settings, identity, host, plane, *look, error);
     look->live = false;
     look->notes.push_back(
         fmt::format("the store is away ({}); shown is the view kept at revision {}", error.text, look->view.rev));
