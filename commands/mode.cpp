@@ -179,7 +179,11 @@ std::function<int()> declare(CLI::App& app) {
   add_examples(app, {"knet mode list", "knet mode show vxlan"});
   return [flags, list] {
     const Mode* mode = nullptr;
-    if (!list->parsed()) mode = &mode_registry().get(flags->mode);
+    try {
+      if (!list->parsed()) mode = &mode_registry().get(flags->mode);
+    } catch (const Error& error) {
+      throw Error(ErrorKind::usage, error.text);
+    }
     const Place place = look(flags->store, flags->paths.paths());
     return mode == nullptr ? list_modes(place, flags->output) : show_mode(*mode, place, flags->output);
   };

@@ -60,11 +60,15 @@ void print_status(const StatusSnapshot& status, bool all) {
   table.add({"node", Cell(fmt::format("{}, {}", status.node, verdict_of(status)), status.ready ? Tone::plain : bad)});
   table.add({"agent", fmt::format("knet {}, pid {}, up {}", status.version, status.pid, since(status.since, now))});
   table.add({"store", Cell(store_text(status, now), status.store_connected ? Tone::plain : bad)});
-  table.add({"address", fmt::format("{}{}{} on {}", status.address, status.address.empty() || status.address6.empty() ? "" : ", ",
-                                    status.address6, status.uplink)});
+  if (status.address.empty() && status.address6.empty()) table.add({"address", "-"});
+  else
+    table.add({"address", fmt::format("{}{}{} on {}", status.address, status.address.empty() || status.address6.empty() ? "" : ", ",
+                                      status.address6, status.uplink)});
   table.add({"subnet", lease_text(status, now)});
-  table.add({"mode", fmt::format("{}, pods' MTU {}, network {}", status.mode, mtu_text(status),
-                                 trim(status.network + " " + status.network6))});
+  if (status.mode.empty()) table.add({"mode", "-"});
+  else
+    table.add({"mode", fmt::format("{}, pods' MTU {}, network {}", status.mode, mtu_text(status),
+                                   trim(status.network + " " + status.network6))});
   table.add({"peers", fmt::format("{}{}", status.peers, status.peers_silent == 0 ? "" : fmt::format(", {} silent", status.peers_silent))});
   table.add({"pods", fmt::format("{}", status.pods)});
   table.add({"kernel", fmt::format("{} wanted{}{}", count_of(status.objects, "object"), counts.empty() ? "" : ": " + counts,

@@ -178,7 +178,13 @@ ConfigSetReport set_config(ClusterStore& store, const ModeRegistry& modes, const
   const std::optional<ConfigText> there = store.load_config();
   if (!there) fail(ErrorKind::config, "{} {} holds no config; write one with knet init", report.where, report.key);
   const NetworkConfig from = parse_network_config(there->json, modes);
-  const NetworkConfig to = with_changes(from, changes, modes);
+  const NetworkConfig to = [&] {
+    try {
+      return with_changes(from, changes, modes);
+    } catch (const Error& error) {  // what is stored was read well: the words given are at fault
+      throw Error(ErrorKind::usage, error.text);
+    }
+  }();
   report.changes = compare(from, to, modes);
   std::vector<std::string> refusals;
   for (const ConfigChange& change : report.changes) {

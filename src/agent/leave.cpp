@@ -31,6 +31,7 @@ struct Leaving {
   std::vector<Prefix> networks;
   std::string node;  // "" if this machine has no name of ours
   std::string machine_id;
+  size_t still_there = 0;  // leases of ours that a dry run names and leaves
 
   // Does it, unless only asked what would be done; what fails is told and does not stop the rest.
   void step(const std::string& what, const std::function<void()>& work) {
@@ -127,6 +128,7 @@ void give_back(Leaving& leaving) {
     const LeaseTable table = cluster.list_leases(mode, false);
     for (const LeaseRow& row : table.rows) {
       if (row.node != leaving.node || (!row.machine_id.empty() && row.machine_id != leaving.machine_id)) continue;
+      if (options.dry_run && !row.reserved_for) ++leaving.still_there;
       leaving.step(fmt::format("lease of {} in {}", subnets_text(row.lease), store->where()),
                    [&] { cluster.release(row.lease, leaving.node); });
     }
@@ -242,7 +244,7 @@ void clear_directory(Leaving& leaving, const fs::path& dir, std::initializer_lis
 }
 
 // The embedded store lives in the state dir; others of this machine (a lab) may still use it.
-bool store_is_free(const LeaveOptions& options) {
+bool store_is_free(const LeaveOptions& options, size_t still_there) {
   const fs::path file = options.paths.state_dir / "knet.db";
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return true;
@@ -251,7 +253,7 @@ bool store_is_free(const LeaveOptions& options) {
     store.url = "sqlite://" + file.string();
     store.prefix = options.settings.store.prefix;
     auto opened = open_store(store);
-    return opened->list(store.prefix + "/subnets/").items.empty();
+    return opened->list(store.prefix + "/subnets/").items.size() <= still_there;
   } catch (const Error&) {
     return false;
   }
@@ -271,13 +273,14 @@ LeaveReport run_leave(const LeaveOptions& options) {
   clear_kernel(leaving);
   remove_installed(leaving);
   clear_directory(leaving, paths.run_dir, {"endpoints", "agent.sock", "status.sock", "subnet.env"});
-  if (store_is_free(options))
+  const bool embedded = options.settings.store.url == "sqlite://" + (paths.state_dir / "knet.db").string();
+  if (store_is_free(options, embedded ? leaving.still_there : 0))
     clear_directory(leaving, paths.state_dir,
                     {"knet.db", "knet.db-wal", "knet.db-shm", "knet.db.bell", "node-name", "machine-id", "view.cache",
                      "ipam", "wg.key", "installed.json", "node.json"});
   else {
     report.notices.push_back(
-        fmt::format("{} stays: other nodes have leases in it", (paths.state_dir / "knet.db").string()));
+        fmt::format("{} stays: there are leases in it, or it can't be read", (paths.state_dir / "knet.db").string()));
     clear_directory(leaving, paths.state_dir,
                     {"node-name", "machine-id", "view.cache", "ipam", "wg.key", "installed.json", "node.json"});
   }

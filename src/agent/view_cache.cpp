@@ -1,6 +1,7 @@
 #include "agent/view_cache.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -109,6 +110,8 @@ std::optional<CachedView> parse_cached_view(std::string_view text) {
 }
 
 std::optional<CachedView> load_view_cache(const std::filesystem::path& path) {
+  // The file is root's; who only looks goes on without it, as where it is missing.
+  if (::access(path.c_str(), R_OK) != 0) return std::nullopt;
   auto text = read_file(path, 256u << 20);
   return text ? parse_cached_view(*text) : std::nullopt;
 }

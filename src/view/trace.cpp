@@ -139,7 +139,10 @@ class Walk {
     if (own_subnet && !endpoint_of(view_, to_.ip) && (!route || route->type != RouteType::local))
       return broken(here(), at, fmt::format("no pod of {} has {}", here(), to_.ip.str()), "knet route show lists the pods that are here");
     if (wanted && route && wanted->dev != "blackhole" && wanted->dev != route->dev.view() && route->type != RouteType::local)
-      return broken(here(), at, fmt::format("{} goes to {} by {}, not over {}{}", to_.ip.str(), route->dev.view(), route_text(*route),
+      return broken(here(), at, fmt::format("{} {}, not over {}{}", to_.ip.str(),
+                                            route->type == RouteType::unicast
+                                                ? fmt::format("goes to {} by {}", route->dev.view(), route_text(*route))
+                                                : fmt::format("is {} here", type_text(route->type)),
                                             wanted->dev, wanted->why.empty() ? "" : ": " + wanted->why));
     if (wanted && !route) return broken(here(), at, fmt::format("no route to {}{}", wanted->dst.str(), wanted->why.empty() ? "" : ": " + wanted->why));
     if (!route) return broken(here(), at, "no route to " + to_.ip.str(), nobody_fix());
@@ -158,7 +161,7 @@ class Walk {
     return fmt::format("mode {} makes no route to {} of {}", lease.mode, subnets_text(lease), view_.names[*peer_]);
   }
   std::string nobody_fix() const {
-    return peer_ ? "routes to it must come from elsewhere in this mode; or: knet config set Mode=vxlan" : "knet node list shows who holds what";
+    return peer_ ? "routes to it must come from elsewhere in this mode; knet config set Backend.Type=vxlan has the steps to another" : "knet node list shows who holds what";
   }
 
   static std::string_view type_text(RouteType type) {
@@ -220,7 +223,8 @@ class Walk {
     if (nic && !nic->running) return broken(here(), route.dev.str(), "no carrier", "look at the cable, the switch port or the other end");
     const uint32_t mtu = nic ? nic->mtu : 0;
     std::string text = route.via && route.via != target ? fmt::format("{} via {}", target.str(), route.via.str()) : target.str() + " on link";
-    if (out_.mode == "outside" && from_.pod && view_.config.masquerade) text += ", masqueraded";
+    const bool inside = view_.config.network.contains(to_.ip) || view_.config.network6.contains(to_.ip);
+    if (overhead == 0 && !inside && from_.pod && view_.config.masquerade) text += ", masqueraded";
     hop(here(), route.dev.str(), mtu, text);
     if (mtu > overhead) limit(mtu - overhead);
     return true;

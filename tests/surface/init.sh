@@ -42,6 +42,8 @@ run 0 config set Masquerade=false --dry-run
 says "dry run"
 run 0 config show
 says "Masquerade             true"
+run 2 config set Foo=1
+run 2 config set DirectRouting=maybe
 run 2 config set VNI
 complains "'VNI' is no KEY=VALUE"
 

@@ -47,6 +47,7 @@ run 2 mode
 complains "knet mode: which verb? there are: list, show"
 run 2 mode shw
 complains "no verb 'shw'; did you mean show?"
+run 2 mode show foo
 run 2 mode show
 complains "knet mode show: MODE is missing"
 run 2 modes list -o jsn

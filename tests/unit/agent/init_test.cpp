@@ -158,7 +158,7 @@ TEST_CASE("config set refuses what nodes can't follow, with the steps, and write
   CHECK_THAT(message(ErrorKind::conflict, [&] { set_config(bench.cluster, mode_registry(), {"mode=host-gw"}, false); }),
              Contains("vxlan -> host-gw"));
   CHECK_THAT(
-      message(ErrorKind::config, [&] { set_config(bench.cluster, mode_registry(), {"DirectRoting=true"}, false); }),
+      message(ErrorKind::usage, [&] { set_config(bench.cluster, mode_registry(), {"DirectRoting=true"}, false); }),
       Contains("DirectRouting"));
   CHECK_THAT(message(ErrorKind::usage, [&] { set_config(bench.cluster, mode_registry(), {"VNI"}, false); }),
              Contains("KEY=VALUE"));

@@ -229,6 +229,23 @@ TEST_CASE("out of the cluster, masqueraded") {
   CHECK(last(t) == "192.168.77.254 on link, masqueraded");
 }
 
+TEST_CASE("a node's own address is outside the pods' network, so masqueraded too") {
+  World world;
+  world.answers["192.168.77.3"] = {DevName("eth0"), {}, RouteType::unicast, net("192.168.77.0/24")};
+  const Trace t = world.go({ip("192.168.77.3"), "n3", "n3", false, "", ""});
+  CHECK_FALSE(t.broken);
+  CHECK(t.hops[2].text == "192.168.77.3 on link, masqueraded");
+}
+
+TEST_CASE("the subnet's blackhole where the route to a peer is gone") {
+  World world;
+  world.rows[1].why = "knet.1 is down";
+  world.answers["10.244.3.3"] = {DevName(), {}, RouteType::blackhole, net("10.244.0.0/16")};
+  const Trace t = world.to_remote();
+  CHECK(t.broken);
+  CHECK(last(t) == "10.244.3.3 is a blackhole here, not over knet.1: knet.1 is down");
+}
+
 TEST_CASE("host-gw goes on link to the peer's address") {
   World world;
   world.view.leases[1].mode = "host-gw";
