@@ -33,6 +33,7 @@ struct RouteLook {
   std::string by;                  // "agent 1.0.0, store live at revision 812"
   std::vector<RouteRow> rows;
   std::vector<std::string> notes;  // what could not be read
+  bool known = true;               // false: an agent that has no view of the cluster yet knows not what is wanted
 };
 RouteLook look_at_routes(const RouteFlags& flags);
 

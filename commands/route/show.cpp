@@ -26,6 +26,10 @@ RouteLook from_agent(const StatusSnapshot& status, std::vector<RouteRow> rows) {
   look.by = fmt::format("agent {}, store {} at revision {}", status.version,
                         status.store_connected ? "live" : status.from_cache ? "AWAY, view kept" : "AWAY, view", status.revision);
   look.rows = std::move(rows);
+  look.known = !look.subnet.empty();
+  if (!look.known)
+    look.notes.push_back(fmt::format("the agent does not know yet what is wanted here: {}",
+                                     status.unready.empty() ? "it has just started" : join(status.unready, "; ")));
   return look;
 }
 
@@ -68,7 +72,8 @@ void print_table(const RouteLook& look, const std::vector<RouteRow>& rows, bool 
     cells.emplace_back(row.why);
     table.add(std::move(cells));
   }
-  print(fmt::format("{}  {}  {}  {}, {}\n", look.node, look.subnet, look.mode, look.by, rfc3339(now)));
+  const auto or_dash = [](const std::string& text) { return text.empty() ? std::string("-") : text; };
+  print(fmt::format("{}  {}  {}  {}, {}\n", look.node, or_dash(look.subnet), or_dash(look.mode), look.by, rfc3339(now)));
   print(table);
   for (const std::string& note : look.notes) print("note: " + note + "\n");
   print(verdict(rows) + "\n");
@@ -81,6 +86,7 @@ void print_json_rows(const RouteLook& look, const std::vector<RouteRow>& rows) {
   tree["by"] = look.by;
   tree["at"] = rfc3339(unix_now());
   tree["drift"] = has_drift(rows);
+  tree["known"] = look.known;
   tree["notes"] = look.notes;
   print_json(tree);
 }
@@ -123,7 +129,7 @@ int route_show(const RouteFlags& flags) {
     case Output::ip: print(ip_batch(rows)); break;
     default: print_table(look, rows, flags.output.wide());
   }
-  return flags.check && has_drift(rows) ? kExitDrift : kExitOk;
+  return flags.check && (!look.known || has_drift(rows)) ? kExitDrift : kExitOk;
 }
 
 int route_watch(const RouteFlags& flags) {

@@ -101,6 +101,12 @@ ip netns exec "$TAG-n1-p1" ip link set eth0 down
 expect 3 on_n1 knet route trace n1-p1 n2-p1
 contains "BROKEN at n1-p1 eth0"
 
+note "the underlay is down: trace says so, and is not at a loss itself"
+on_n1 ip link set eth0 down
+expect 3 on_n1 knet route trace n1-p2 n2-p1
+contains "BROKEN at n1"
+on_n1 ip link set eth0 up
+
 note "not root: what can't be read is said, and never shown as missing"
 on_n1 setpriv --reuid 65534 --clear-groups /bin/true 2>/dev/null && {
   chmod -R a+rX "/run/knet-lab/$TAG" /run/knet-lab
