@@ -11,9 +11,16 @@
 #include "agent/single.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "kernel/linux_plane.h"
 
 namespace knet {
 namespace {
+
+void require_network_rights() {
+  if (may_change_network()) return;
+  fail(ErrorKind::kernel, "changing this machine's network needs CAP_NET_ADMIN; run it as root, or only look with: "
+                          "knet agent --dry-run");
+}
 
 int print_plan(const AgentOptions& options) {
   const std::vector<std::string> lines = dry_run(options.paths, options.settings, options.adopt_flannel);
@@ -51,6 +58,7 @@ Fd take_over_signals() {
 
 int run_agent(const AgentOptions& options) {
   if (options.dry_run) return print_plan(options);
+  require_network_rights();
   signal(SIGPIPE, SIG_IGN);
   // A few threads, none of which allocates much: one arena keeps the memory small.
   mallopt(M_ARENA_MAX, 1);

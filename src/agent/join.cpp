@@ -86,6 +86,8 @@ void start_service(const JoinOptions& options, Clock::time_point begin, JoinRepo
 
 JoinReport run_join(const JoinOptions& options) {
   const auto begin = Clock::now();
+  if (!may_change_network())
+    fail(ErrorKind::kernel, "making this machine a node needs CAP_NET_ADMIN and its files; run it as root");
   JoinReport report;
   LinuxPlane plane;
   report.enrolment = enrol(options.paths, options.settings, plane, {});

@@ -34,10 +34,17 @@ std::optional<gid_t> group_id(const std::string& name) {
   return std::nullopt;
 }
 
+// One thread. Since 0.27 or so a pool may also grow, and its constructor has one more argument between.
+template <typename Pool = httplib::ThreadPool>
+httplib::TaskQueue* new_pool(size_t most_waiting) {
+  if constexpr (std::is_constructible_v<Pool, size_t, size_t, size_t>) return new Pool(1, 1, most_waiting);
+  else return new Pool(1, most_waiting);
+}
+
 void limit(httplib::Server& server) {
   // Connections that wait hold a descriptor each, and anybody may connect to the status socket: past these they are
   // closed.
-  server.new_task_queue = [] { return new httplib::ThreadPool(1, 1, kMostWaiting); };
+  server.new_task_queue = [] { return new_pool(kMostWaiting); };
   server.set_keep_alive_max_count(1);
   server.set_keep_alive_timeout(kReadSeconds);
   server.set_read_timeout(kReadSeconds);

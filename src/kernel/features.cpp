@@ -110,6 +110,15 @@ bool can_load_bpf() {
 
 }  // namespace
 
+bool may_change_network() {
+  constexpr int kCapNetAdmin = 12;
+  const auto status = read_file("/proc/self/status", 64u << 10);
+  constexpr std::string_view kKey = "CapEff:\t";
+  const size_t at = status ? status->find(kKey) : std::string::npos;
+  if (at == std::string::npos) return true;  // not known: the kernel will tell
+  return (strtoull(status->c_str() + at + kKey.size(), nullptr, 16) >> kCapNetAdmin & 1) != 0;
+}
+
 KernelFeatures probe_kernel() {
   KernelFeatures features;
   utsname names{};

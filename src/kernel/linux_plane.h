@@ -49,4 +49,7 @@ class LinuxPlane : public Plane {
 /// Probes without changing anything that stays (a scratch network namespace where it needs to make devices).
 KernelFeatures probe_kernel();
 
+/// Whether this process may change the network of its namespace (CAP_NET_ADMIN, capabilities(7)).
+bool may_change_network();
+
 }  // namespace knet
