@@ -61,6 +61,10 @@ const Mode& ModeRegistry::get(std::string_view name) const {
   if (const Mode* mode = find(name)) return *mode;
   std::vector<std::string> names;
   for (const Mode* mode : modes_) names.emplace_back(mode->name());
+  static constexpr std::string_view kOfFlannel[] = {"udp", "ipip", "wireguard", "ipsec", "extension", "tencent-vpc"};
+  const auto is_name = [&](std::string_view known) { return equals_ignoring_case(known, name); };
+  if (std::any_of(std::begin(kOfFlannel), std::end(kOfFlannel), is_name))
+    fail(ErrorKind::config, "mode '{}' is one of flannel's that this knet has not; there are: {}", name, join(names, ", "));
   const auto near = nearest(name, names);
   fail(ErrorKind::config, "no mode '{}'; {}there are: {}", printable(name),
        near ? "did you mean " + *near + "? " : std::string(), join(names, ", "));
