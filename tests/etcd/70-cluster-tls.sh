@@ -36,7 +36,7 @@ ETCDCTL_FLAGS+=(--user "root:root-$SECRET")
 echo "$SECRET" >"$T/password"
 chmod 600 "$T/password"
 tls=(--cert "$T/client.crt" --key "$T/client.key" --cacert "$T/ca.crt" --user knet --password-file "$T/password")
-init --network 10.244.0.0/16 "${tls[@]}" | tee "$WORK/init.out"
+init --network 10.244.0.0/16 --subnet-max 10.244.63.0 "${tls[@]}" | tee "$WORK/init.out"
 for name in n1 n2 n3; do start_agent $name "${tls[@]}"; done
 for name in n1 n2 n3; do eventually 10 agent_ready $name; done
 pod n1 p1; pod n2 p1; pod n3 p1

@@ -6,7 +6,8 @@ source "$(dirname "$0")/../netns/lib.sh"
 switch sw
 node n1 1; node n2 2
 etcd_up
-init --network 10.244.0.0/16
+# The nodes take theirs below 64, so that they never meet the subnets that are put here by hand.
+init --network 10.244.0.0/16 --subnet-max 10.244.63.0
 start_agents n1 n2
 pod n1 p1; pod n2 p1
 eventually 2 can_ping n1-p1 "${POD_IP[n2-p1]}"

@@ -24,7 +24,7 @@ eventually 15 etcdctl endpoint health
 
 note "the first endpoint is dead from the start"
 STORE=http://192.168.77.99:2379,http://192.168.77.101:2379,http://192.168.77.102:2379,http://192.168.77.103:2379
-init --network 10.244.0.0/16
+init --network 10.244.0.0/16 --subnet-max 10.244.63.0  # the subnets put here by hand lie above
 for name in n1 n2; do start_agent $name; done
 for name in n1 n2; do eventually 15 agent_ready $name; done
 pod n1 p1; pod n2 p1

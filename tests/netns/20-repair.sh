@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 
 switch sw
 node n1 1; node n2 2; node n3 3
-init --network 10.244.0.0/16
+init --network 10.244.0.0/16 --subnet-max 10.244.63.0  # the subnets put here by hand lie above
 
 note "foreign things, some as near to ours as they can be"
 in_ns n1 sh -ec '
