@@ -64,13 +64,22 @@ Place look(const StoreFlags& store, const NodePaths& paths) {
 }
 
 /// With the cluster's options for the cluster's mode and the defaults for any other.
-ModeMtu mtu_of(const Mode& mode, const Place& place) {
-  NetworkConfig config = place.config.value_or(NetworkConfig{});
-  if (config.mode != mode.name()) {
-    config.mode = mode.name();
-    config.options.clear();
-  }
-  return mode.mtu(config, place.self);
+NetworkConfig config_for(const Mode& mode, const Place& place) {
+  return place.config.value_or(NetworkConfig{}).as_mode(mode.name());
+}
+
+ModeMtu mtu_of(const Mode& mode, const Place& place) { return mode.mtu(config_for(mode, place), place.self); }
+
+/// Nothing if it runs here, or if that is not known.
+std::optional<std::string> why_not(const Mode& mode, const Place& place) {
+  if (!place.kernel.known) return std::nullopt;
+  return mode.unsupported(place.kernel, config_for(mode, place));
+}
+
+/// "bpf", "user"; "" where there is nothing to choose.
+Datapath datapath_of(const Mode& mode, const Place& place) {
+  if (!place.kernel.known || why_not(mode, place)) return {};
+  return mode.datapath(place.kernel, config_for(mode, place));
 }
 
 std::string mtu_text(const ModeMtu& mtu, bool both) {
@@ -78,9 +87,11 @@ std::string mtu_text(const ModeMtu& mtu, bool both) {
   return fmt::format("{}", mtu.v4 != 0 ? mtu.v4 : mtu.v6);
 }
 
-std::string runs_here(const Mode& mode, const KernelFeatures& kernel) {
-  if (!kernel.known) return "unknown";
-  return mode.unsupported(kernel) ? "no" : "yes";
+std::string runs_here(const Mode& mode, const Place& place) {
+  if (!place.kernel.known) return "unknown";
+  if (why_not(mode, place)) return "no";
+  const Datapath path = datapath_of(mode, place);
+  return path.name.empty() ? "yes" : fmt::format("yes, {}", path.name);
 }
 
 nlohmann::ordered_json as_json(const Mode& mode, const Place& place) {
@@ -91,12 +102,15 @@ nlohmann::ordered_json as_json(const Mode& mode, const Place& place) {
     options.push_back({{"name", option.name}, {"type", types[static_cast<int>(option.type)]}, {"default", option.fallback},
                        {"live", option.live}, {"help", option.help}});
   }
-  const std::optional<std::string> why = mode.unsupported(place.kernel);
+  const std::optional<std::string> why = why_not(mode, place);
+  const Datapath path = datapath_of(mode, place);
   return {{"name", mode.name()},
           {"summary", mode.summary()},
           {"cluster", place.config && place.config->mode == mode.name()},
           {"runs_here", place.kernel.known ? nlohmann::ordered_json(!why) : nlohmann::ordered_json(nullptr)},
           {"why_not", why.value_or("")},
+          {"datapath", path.name},
+          {"datapath_why", path.why},
           {"ipv4", mode.carries(Family::v4)},
           {"ipv6", mode.carries(Family::v6)},
           {"mtu", mtu.v4},
@@ -114,10 +128,13 @@ int list_modes(const Place& place, const OutputFlag& output) {
   Table table({{"MODE"}, {"RUNS HERE"}, {"MTU"}, {"SUMMARY", Column::Kind::free}});
   for (const Mode* mode : mode_registry().all()) {
     const bool current = place.config && place.config->mode == mode->name();
-    const std::optional<std::string> why = place.kernel.known ? mode->unsupported(place.kernel) : std::nullopt;
-    table.add({std::string(mode->name()) + (current ? " *" : ""), Cell(runs_here(*mode, place.kernel), why ? Tone::warn : Tone::plain),
-               mtu_text(mtu_of(*mode, place), output.wide()),
-               std::string(mode->summary()) + (why ? "; " + *why : "")});
+    const std::optional<std::string> why = why_not(*mode, place);
+    const Datapath path = datapath_of(*mode, place);
+    std::string summary(mode->summary());
+    if (why) summary += "; " + *why;
+    if (!path.why.empty()) summary += "; " + path.why;
+    table.add({std::string(mode->name()) + (current ? " *" : ""), Cell(runs_here(*mode, place), why ? Tone::warn : Tone::plain),
+               mtu_text(mtu_of(*mode, place), output.wide()), summary});
   }
   print(table);
   if (place.config) print("* the cluster's mode\n");
@@ -131,7 +148,8 @@ std::string default_text(const OptionSpec& option) {
 
 std::string value_text(const OptionSpec& option) {
   if (option.type == OptionType::boolean) return "true or false";
-  if (option.type == OptionType::text) return "text";
+  if (!option.values.empty()) return join(std::vector<std::string>(option.values.begin(), option.values.end()), ", ");
+  if (option.type == OptionType::text) return option.secret ? "text, secret" : "text";
   return fmt::format("{} to {}", option.min, option.max);
 }
 
@@ -142,8 +160,10 @@ int show_mode(const Mode& mode, const Place& place, const OutputFlag& output) {
   }
   print(fmt::format("{} - {}\n\n{}\n\n", mode.name(), mode.summary(), wrap(mode.description())));
   Table facts({{""}, {"", Column::Kind::free}});
-  const std::optional<std::string> why = place.kernel.known ? mode.unsupported(place.kernel) : std::nullopt;
-  facts.add({"runs here", why ? "no: " + *why : place.kernel.known ? "yes" : "unknown: the kernel could not be asked (not root?)"});
+  const std::optional<std::string> why = why_not(mode, place);
+  const Datapath path = datapath_of(mode, place);
+  facts.add({"runs here", why ? "no: " + *why : place.kernel.known ? runs_here(mode, place) + (path.why.empty() ? "" : ": " + path.why)
+                                                                  : "unknown: the kernel could not be asked (not root?)"});
   facts.add({"carries", mode.carries(Family::v4) && mode.carries(Family::v6) ? "IPv4, IPv6, both" : mode.carries(Family::v4) ? "IPv4" : "IPv6"});
   const Uplink& uplink = place.self.uplink;
   facts.add({"mtu", fmt::format("{} over {}, whose own is {}", mtu_text(mtu_of(mode, place), true),

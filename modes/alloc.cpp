@@ -17,10 +17,11 @@ class Alloc : public Mode {
   }
   std::span<const OptionSpec> options() const override { return {}; }
   bool carries(Family) const override { return true; }
-  std::optional<std::string> unsupported(const KernelFeatures&) const override { return std::nullopt; }
+  bool moves_packets() const override { return false; }
+  std::optional<std::string> unsupported(const KernelFeatures&, const NetworkConfig&) const override { return std::nullopt; }
   ModeMtu mtu(const NetworkConfig& config, const LocalNode& self) const override { return plain_mtu(config, self); }
   LeaseData announce(const NetworkConfig&, const LocalNode&) const override { return {"alloc", {}}; }
-  void desired(const ClusterView&, PeerSpan, Receive, ModeState&) const override {}
+  void desired(const ClusterView&, const NetworkConfig&, PeerSpan, Receive, ModeState&) const override {}
 };
 
 }  // namespace

@@ -19,15 +19,16 @@ class HostGw : public Mode {
   }
   std::span<const OptionSpec> options() const override { return {}; }
   bool carries(Family) const override { return true; }
-  std::optional<std::string> unsupported(const KernelFeatures&) const override { return std::nullopt; }
+  std::optional<std::string> unsupported(const KernelFeatures&, const NetworkConfig&) const override { return std::nullopt; }
   ModeMtu mtu(const NetworkConfig& config, const LocalNode& self) const override { return plain_mtu(config, self); }
   LeaseData announce(const NetworkConfig&, const LocalNode&) const override { return {"host-gw", {}}; }
   void check_peer(const Lease& lease) const override { check_peer_addresses(lease); }
 
-  void desired(const ClusterView& view, PeerSpan peers, Receive receive, ModeState& out) const override {
-    if (receive == Receive::yes && view.config.enable_v4) loosen_uplink(view.self, out);
+  void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
+               ModeState& out) const override {
+    if (receive == Receive::yes && config.enable_v4) loosen_uplink(view.self, out);
     for (const Family family : {Family::v4, Family::v6}) {
-      if (!enabled(view.config, family)) continue;
+      if (!enabled(config, family)) continue;
       const Uplink& uplink = uplink_of(view.self, family);
       const IpAddr& own = family == Family::v6 ? view.self.public_ip6 : view.self.public_ip;
       if (!uplink.dev) {

@@ -31,18 +31,18 @@ constexpr uint16_t kDefaultPort = 8472;
 // Outer IP, UDP, vxlan (RFC 7348, section 5) and inner Ethernet headers.
 constexpr uint32_t overhead(Family family) { return (family == Family::v6 ? 40 : 20) + 8 + 8 + 14; }
 
-// While the cluster changes its mode, peers still speak vxlan under a config whose Port or MTU is another mode's.
-bool ours(const NetworkConfig& config) { return config.mode == "vxlan"; }
-int64_t option(const NetworkConfig& config, std::string_view name, int64_t fallback) {
-  return ours(config) ? config.option_int(name, fallback) : fallback;
-}
-bool direct_routing(const NetworkConfig& config) { return ours(config) && config.option_bool("DirectRouting", false); }
+bool direct_routing(const NetworkConfig& config) { return config.option_bool("DirectRouting", false); }
 
-uint32_t vni(const NetworkConfig& config) { return static_cast<uint32_t>(option(config, "VNI", 1)); }
+uint32_t vni(const NetworkConfig& config) { return static_cast<uint32_t>(config.option_int("VNI", 1)); }
+
+uint16_t port(const NetworkConfig& config) {
+  const int64_t chosen = config.option_int("Port", kDefaultPort);
+  return chosen != 0 ? static_cast<uint16_t>(chosen) : kDefaultPort;
+}
 
 uint32_t device_mtu(const NetworkConfig& config, const LocalNode& self, Family family) {
   const uint32_t of_uplink = uplink_of(self, family).mtu;
-  const auto chosen = static_cast<uint32_t>(option(config, "MTU", 0));
+  const auto chosen = static_cast<uint32_t>(config.option_int("MTU", 0));
   uint32_t outer = of_uplink != 0 ? of_uplink : 1500;
   if (chosen != 0 && (of_uplink == 0 || chosen < of_uplink)) outer = chosen;
   return outer > overhead(family) ? outer - overhead(family) : 0;
@@ -71,10 +71,15 @@ class Vxlan : public Mode {
   std::span<const std::string_view> ignored_options() const override { return kIgnored; }
   bool carries(Family) const override { return true; }
 
-  std::optional<std::string> unsupported(const KernelFeatures& kernel) const override {
+  std::optional<std::string> unsupported(const KernelFeatures& kernel, const NetworkConfig&) const override {
     if (!kernel.known || kernel.vxlan) return std::nullopt;
     return "this kernel has no vxlan driver";
   }
+
+  std::string wire(const NetworkConfig& config) const override {
+    return fmt::format("VNI {}, udp {}", vni(config), port(config));
+  }
+  uint32_t overhead(const NetworkConfig&, Family family) const override { return knet::overhead(family); }
 
   void validate(const NetworkConfig& config) const override {
     if (config.option_bool("Learning", false))
@@ -85,7 +90,7 @@ class Vxlan : public Mode {
       fail(ErrorKind::config, "vxlan: GBP true is refused: nothing here sets or reads group policy ids; leave it out");
     const int64_t mtu = config.option_int("MTU", 0);
     const Family larger = config.enable_v6 ? Family::v6 : Family::v4;
-    const int64_t least = (config.enable_v6 ? 1280 : 576) + overhead(larger);
+    const int64_t least = (config.enable_v6 ? 1280 : 576) + knet::overhead(larger);
     if (mtu != 0 && mtu < least)
       fail(ErrorKind::config, "vxlan: MTU {} is too small: give 0 for the interface's own, or at least {}", mtu, least);
   }
@@ -114,10 +119,11 @@ class Vxlan : public Mode {
       if (subnet_of(lease, family)) parse_vtep_data(data_of(lease.data, family), key_of(family));
   }
 
-  void desired(const ClusterView& view, PeerSpan peers, Receive receive, ModeState& out) const override {
-    if (receive == Receive::yes && view.config.enable_v4 && direct_routing(view.config)) loosen_uplink(view.self, out);
+  void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
+               ModeState& out) const override {
+    if (receive == Receive::yes && config.enable_v4 && direct_routing(config)) loosen_uplink(view.self, out);
     for (const Family family : {Family::v4, Family::v6})
-      if (enabled(view.config, family)) desired(view, peers, receive, family, out);
+      if (enabled(config, family)) desired(view, config, peers, receive, family, out);
   }
 
  private:
@@ -126,7 +132,8 @@ class Vxlan : public Mode {
     uint32_t peer;
   };
 
-  static void desired(const ClusterView& view, PeerSpan peers, Receive receive, Family family, ModeState& out) {
+  static void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
+                      Family family, ModeState& out) {
     const Uplink& uplink = uplink_of(view.self, family);
     const Prefix& own = subnet_of(view.self.lease, family);
     if (!uplink.dev) {
@@ -134,7 +141,7 @@ class Vxlan : public Mode {
       return;
     }
     if (!own) return;  // no lease yet: nothing to receive for, and no address to send from
-    const bool direct = direct_routing(view.config);
+    const bool direct = direct_routing(config);
     std::vector<Vtep> vteps;
     vteps.reserve(peers.size());
     for (const uint32_t peer : peers) {
@@ -146,22 +153,21 @@ class Vxlan : public Mode {
         vteps.push_back({parse_vtep_data(data_of(lease.data, family), key_of(family)).mac, peer});
     }
     if (receive == Receive::no && vteps.empty()) return;
-    const Link device = add_device(view, family, uplink, own, out);
+    const Link device = add_device(view, config, family, uplink, own, out);
     drop_shared_macs(view, device.mac, vteps, out);
     for (const Vtep& vtep : vteps) add_vtep(device.name, view.leases[vtep.peer], family, vtep, out);
   }
 
-  static Link add_device(const ClusterView& view, Family family, const Uplink& uplink, const Prefix& own,
-                         ModeState& out) {
+  static Link add_device(const ClusterView& view, const NetworkConfig& config, Family family, const Uplink& uplink,
+                         const Prefix& own, ModeState& out) {
     Link device;
-    device.name = vxlan_dev(vni(view.config), family);
+    device.name = vxlan_dev(vni(config), family);
     device.type = LinkType::vxlan;
-    device.mtu = device_mtu(view.config, view.self, family);
+    device.mtu = device_mtu(config, view.self, family);
     device.mac = vxlan_mac(view.self.name, device.name);
     VxlanAttrs attrs;
-    attrs.vni = vni(view.config);
-    const auto port = static_cast<uint16_t>(option(view.config, "Port", kDefaultPort));
-    attrs.port = port != 0 ? port : kDefaultPort;
+    attrs.vni = vni(config);
+    attrs.port = port(config);
     attrs.local = uplink.address.addr();
     attrs.underlay = uplink.dev;
     device.vxlan = attrs;

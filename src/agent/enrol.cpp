@@ -111,7 +111,8 @@ Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane
   const Observed observed = plane.observe(self_kinds());
   enrolment.self = describe_self(identity, settings, enrolment.config, observed, ask_reach(plane, settings.uplink),
                                  &enrolment.choice);
-  if (auto why = mode.unsupported(probe_kernel()))
+  enrolment.self.kernel = probe_kernel();
+  if (auto why = mode.unsupported(enrolment.self.kernel, enrolment.config))
     fail(ErrorKind::unsupported, "mode {} can't run here: {}", mode.name(), *why);
 
   const LeaseData announced = mode.announce(enrolment.config, enrolment.self);

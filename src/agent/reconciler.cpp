@@ -17,6 +17,7 @@ void keep_additions(Plan& plan) {
     std::erase_if(stage.ops, [](const Op& op) {
       if (op.verb == Verb::remove || op.why == Why::recreate) return true;
       const bool of_a_peer = op.object.kind == Kind::neighbor || op.object.kind == Kind::fdb ||
+                             op.object.kind == Kind::wireguard_peer || op.object.kind == Kind::tunnel_peer ||
                              op.object.kind == Kind::nexthop || op.object.kind == Kind::route;
       return op.verb == Verb::replace && of_a_peer;
     });

@@ -163,12 +163,16 @@ DesiredState compose(const ClusterView& view, const ModeRegistry& modes) {
     const Receive receive{receives(view, mode.name())};
     if (receive == Receive::no && peers[i].empty()) continue;
     ModeState out(state, static_cast<uint16_t>(kFirstMode + i));
-    mode.desired(view, peers[i], receive, out);
+    mode.desired(view, view.config.as_mode(mode.name()), peers[i], receive, out);
   }
   add_link_sysctls(state);
+  add_node_table(view, {kNode, Origin::kNoPeer}, state);
+  add_pod_mtus(view, pod_mtu(view, modes), {kPod, Origin::kNoPeer}, state);
 
   sort_by_key(state.net);
   for_each_kind(state.net, [&](auto& objects) { settle(objects, view, state); });
+  std::sort(state.pumps.begin(), state.pumps.end(),
+            [](const TunnelPump& a, const TunnelPump& b) { return a.dev < b.dev; });
   return state;
 }
 
@@ -192,7 +196,7 @@ ModeMtu pod_mtu(const ClusterView& view, const ModeRegistry& modes) {
     const bool spoken = std::any_of(view.leases.begin(), view.leases.end(),
                                     [&](const Lease& lease) { return lease.mode == mode->name(); });
     if (!spoken && !receives(view, mode->name())) continue;
-    const ModeMtu mtu = mode->mtu(view.config, view.self);
+    const ModeMtu mtu = mode->mtu(view.config.as_mode(mode->name()), view.self);
     lower(least.v4, mtu.v4);
     lower(least.v6, mtu.v6);
   }

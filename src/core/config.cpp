@@ -76,6 +76,17 @@ std::vector<Prefix> NetworkConfig::networks() const {
   return result;
 }
 
+NetworkConfig NetworkConfig::as_mode(std::string_view name) const {
+  NetworkConfig config = *this;
+  config.earlier.clear();
+  if (equals_ignoring_case(name, mode)) return config;
+  config.mode = name;
+  config.options.clear();
+  for (const auto& [before, its] : earlier)
+    if (equals_ignoring_case(before, name)) config.options = its;
+  return config;
+}
+
 bool NetworkConfig::option_bool(std::string_view name, bool fallback) const { return option_or(*this, name, fallback); }
 int64_t NetworkConfig::option_int(std::string_view name, int64_t fallback) const {
   return option_or(*this, name, fallback);

@@ -26,6 +26,8 @@ struct OptionSpec {
   int64_t max = 0;
   std::string_view help;
   bool live = false;  // may be changed while nodes run (knet config set)
+  std::span<const std::string_view> values = {};  // text: the words that it takes, if not any
+  bool secret = false;                            // text: never printed; --opt takes it as @FILE
 };
 
 /// Set options only, canonical names, sorted by name.
@@ -44,9 +46,15 @@ struct NetworkConfig {
   ModeOptions options;
   /// knet's own, inside "Knet": {...} of the JSON, which flannel ignores.
   bool masquerade = true;  // "Masquerade": pods' traffic that leaves the cluster
+  /// "Earlier": the modes that nodes may still receive while the cluster changes over to `mode` (`knet mode set`), with
+  /// their options, the latest first. Empty once it is finished. Never holds `mode` itself.
+  std::vector<std::pair<std::string, ModeOptions>> earlier;
 
   bool operator==(const NetworkConfig&) const = default;
   std::vector<Prefix> networks() const;  // one or two
+  /// This config as the mode called `name` sees it: its name, its own options (current or earlier, else none), nothing
+  /// in `earlier`.
+  NetworkConfig as_mode(std::string_view name) const;
   bool option_bool(std::string_view name, bool fallback) const;
   int64_t option_int(std::string_view name, int64_t fallback) const;
   std::string option_text(std::string_view name, std::string_view fallback = "") const;

@@ -121,8 +121,8 @@ void parse_pool(const Fields& fields, const PoolWords& words, Family family, boo
   set_pool(config, family, check_pool(input, words, family, ErrorKind::config));
 }
 
-OptionValue parse_json_option(const OptionSpec& spec, const Json& value) {
-  const std::string word = fmt::format("Backend.{}", spec.name);
+OptionValue parse_json_option(const OptionSpec& spec, const Json& value, std::string_view where) {
+  const std::string word = fmt::format("{}{}", where, spec.name);
   switch (spec.type) {
     case OptionType::boolean:
       if (!value.is_boolean()) fail(ErrorKind::config, "{} is {}; give true or false", word, shown(value));
@@ -132,8 +132,34 @@ OptionValue parse_json_option(const OptionSpec& spec, const Json& value) {
     case OptionType::text:
       break;
   }
-  if (!value.is_string()) fail(ErrorKind::config, "{} is {}; give a text in quotes", word, shown(value));
-  return value.get<std::string>();
+  if (!value.is_string())
+    fail(ErrorKind::config, "{} is {}; give a text in quotes", word, spec.secret ? "no text" : shown(value));
+  return check_text(spec, value.get<std::string>(), word, ErrorKind::config);
+}
+
+// The options beside "Type", sorted by name.
+ModeOptions parse_options(const Json& backend, const Mode& mode, std::string_view where,
+                          std::vector<std::string>* notices) {
+  ModeOptions options;
+  const Fields fields(backend, where);
+  for (const auto& [key, value] : backend.items()) {
+    if (equals_ignoring_case(key, "Type")) continue;
+    const OptionSpec* spec = find_spec(mode, key);
+    if (spec == nullptr) {
+      const auto ignored = mode.ignored_options();
+      const bool harmless = std::any_of(ignored.begin(), ignored.end(), [&, &name = key](std::string_view known) {
+        return equals_ignoring_case(known, name);
+      });
+      if (!harmless)
+        fail(ErrorKind::config, "{}{} is {}: {}", where, printable(key), shown(value), unknown_option(mode, key));
+      note(notices, fmt::format("{}{} is flannel's alone: ignored", where, printable(key)));
+      continue;
+    }
+    (void)fields.find(spec->name);  // refuses a key given in two cases
+    if (!value.is_null()) options.emplace_back(spec->name, parse_json_option(*spec, value, where));
+  }
+  std::sort(options.begin(), options.end());
+  return options;
 }
 
 void parse_backend(const Json* backend, const ModeRegistry& modes, NetworkConfig& config,
@@ -150,32 +176,37 @@ void parse_backend(const Json* backend, const ModeRegistry& modes, NetworkConfig
   if (!type) fail(ErrorKind::config, "Backend.Type is missing; give a mode such as \"vxlan\"");
   const Mode& mode = modes.get(*type);
   config.mode = mode.name();
-  for (const auto& [key, value] : backend->items()) {
-    if (equals_ignoring_case(key, "Type")) continue;
-    const OptionSpec* spec = find_spec(mode, key);
-    if (spec == nullptr) {
-      const auto ignored = mode.ignored_options();
-      const bool harmless = std::any_of(ignored.begin(), ignored.end(), [&, &name = key](std::string_view known) {
-        return equals_ignoring_case(known, name);
-      });
-      if (!harmless)
-        fail(ErrorKind::config, "Backend.{} is {}: {}", printable(key), shown(value), unknown_option(mode, key));
-      note(notices, fmt::format("Backend.{} is flannel's alone: ignored", key));
-      continue;
-    }
-    (void)fields.find(spec->name);  // refuses a key given in two cases
-    if (!value.is_null()) config.options.emplace_back(spec->name, parse_json_option(*spec, value));
-  }
-  std::sort(config.options.begin(), config.options.end());
+  config.options = parse_options(*backend, mode, "Backend.", notices);
 }
 
-void parse_own(const Json* own, NetworkConfig& config, std::vector<std::string>* notices) {
+// One that this version has not is left out: another node's newer knet may have written it.
+void parse_earlier(const Json* list, const ModeRegistry& modes, NetworkConfig& config,
+                   std::vector<std::string>* notices) {
+  if (list == nullptr) return;
+  if (!list->is_array()) fail(ErrorKind::config, "Knet.Earlier is {}; give a list of backends", shown(*list));
+  for (const Json& backend : *list) {
+    if (!backend.is_object()) fail(ErrorKind::config, "Knet.Earlier holds {}; give objects", shown(backend));
+    constexpr std::string_view where = "Knet.Earlier.";
+    const auto type = Fields(backend, where).text("Type", "a mode such as vxlan");
+    const Mode* mode = type ? modes.find(*type) : nullptr;
+    if (mode == nullptr) {
+      note(notices, fmt::format("Knet.Earlier holds {}: ignored", shown(backend)));
+      continue;
+    }
+    const auto same = [&](const auto& earlier) { return earlier.first == mode->name(); };
+    if (mode->name() == config.mode || std::any_of(config.earlier.begin(), config.earlier.end(), same)) continue;
+    config.earlier.emplace_back(mode->name(), parse_options(backend, *mode, where, notices));
+  }
+}
+
+void parse_own(const Json* own, const ModeRegistry& modes, NetworkConfig& config, std::vector<std::string>* notices) {
   if (own == nullptr) return;
   if (!own->is_object())
     fail(ErrorKind::config, "Knet is {}; give an object such as {{\"Masquerade\": false}}", shown(*own));
   config.masquerade = Fields(*own, "Knet.").boolean("Masquerade", true);
+  parse_earlier(Fields(*own, "Knet.").find("Earlier"), modes, config, notices);
   for (const auto& [key, value] : own->items()) {
-    if (!equals_ignoring_case(key, "Masquerade"))
+    if (!equals_ignoring_case(key, "Masquerade") && !equals_ignoring_case(key, "Earlier"))
       note(notices, fmt::format("Knet.{} is not known here: ignored", printable(key)));
   }
 }
@@ -196,6 +227,12 @@ nlohmann::ordered_json to_json(const OptionValue& value) {
   return std::visit([](const auto& typed) { return nlohmann::ordered_json(typed); }, value);
 }
 
+nlohmann::ordered_json backend_json(const std::string& mode, const ModeOptions& options) {
+  nlohmann::ordered_json backend = {{"Type", mode}};
+  for (const auto& [name, value] : options) backend[name] = to_json(value);
+  return backend;
+}
+
 }  // namespace
 
 NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& modes,
@@ -212,7 +249,7 @@ NetworkConfig parse_network_config(std::string_view json, const ModeRegistry& mo
   parse_pool(fields, kWords4, Family::v4, config.enable_v4, "EnableIPv4", config, notices);
   parse_pool(fields, kWords6, Family::v6, config.enable_v6, "EnableIPv6", config, notices);
   parse_backend(fields.find("Backend"), modes, config, notices);
-  parse_own(fields.find("Knet"), config, notices);
+  parse_own(fields.find("Knet"), modes, config, notices);
   if (notices != nullptr) note_unknown_keys(root, notices);
   check_mode(config, modes);
   return config;
@@ -234,9 +271,9 @@ std::string format_network_config(const NetworkConfig& config) {
     root["EnableIPv6"] = true;
     put(kWords6, config.network6, config.subnet_len6, config.subnet_min6, config.subnet_max6);
   }
-  root["Backend"]["Type"] = config.mode;
-  for (const auto& [name, value] : config.options) root["Backend"][name] = to_json(value);
+  root["Backend"] = backend_json(config.mode, config.options);
   if (!config.masquerade) root["Knet"]["Masquerade"] = false;
+  for (const auto& [mode, options] : config.earlier) root["Knet"]["Earlier"].push_back(backend_json(mode, options));
   return root.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 

@@ -51,6 +51,16 @@ OptionValue check_integer(const OptionSpec& spec, int64_t value, std::string_vie
   return value;
 }
 
+OptionValue check_text(const OptionSpec& spec, std::string_view text, std::string_view word, ErrorKind kind) {
+  if (spec.values.empty()) return std::string(text);
+  for (const std::string_view value : spec.values)
+    if (equals_ignoring_case(value, text)) return std::string(value);
+  const std::vector<std::string> names(spec.values.begin(), spec.values.end());
+  const auto near = nearest(text, names);
+  fail(kind, "{}: \"{}\" is none of {}{}", word, printable(text), join(names, ", "),
+       near ? fmt::format("; did you mean {}?", *near) : "");
+}
+
 OptionValue parse_option(const OptionSpec& spec, std::string_view text, std::string_view word, ErrorKind kind) {
   switch (spec.type) {
     case OptionType::boolean: {
@@ -66,8 +76,8 @@ OptionValue parse_option(const OptionSpec& spec, std::string_view text, std::str
     case OptionType::text:
       break;
   }
-  if (!is_utf8(text)) fail(kind, "{}: \"{}\" is not UTF-8 text", word, printable(text));
-  return std::string(text);
+  if (!is_utf8(text)) fail(kind, "{}: \"{}\" is not UTF-8 text", word, spec.secret ? "..." : printable(text));
+  return check_text(spec, text, word, kind);
 }
 
 std::string option_to_text(const OptionValue& value) {

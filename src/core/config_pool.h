@@ -49,6 +49,8 @@ const OptionSpec* find_spec(const Mode& mode, std::string_view key);
 std::string unknown_option(const Mode& mode, std::string_view key);
 /// "VNI is 0; give 1 to 16777215"; throws Error{kind} that begins with `word`.
 OptionValue check_integer(const OptionSpec& spec, int64_t value, std::string_view word, ErrorKind kind);
+/// One of the spec's words, if it has any, as the spec spells it; throws Error{kind} that begins with `word`.
+OptionValue check_text(const OptionSpec& spec, std::string_view text, std::string_view word, ErrorKind kind);
 /// From text ("--opt VNI=7", a spec's fallback).
 OptionValue parse_option(const OptionSpec& spec, std::string_view text, std::string_view word, ErrorKind kind);
 std::string option_to_text(const OptionValue& value);

@@ -8,15 +8,20 @@ namespace knet {
 
 namespace {
 
-bool differs_for_good(const Link& want, const Link& seen) { return want.type != seen.type || want.vxlan != seen.vxlan; }
-
 bool differs(const Link& want, const Link& seen) {
-  return (want.mtu != 0 && want.mtu != seen.mtu) || (!want.mac.is_zero() && want.mac != seen.mac) || want.up != seen.up;
+  return (want.mtu != 0 && want.mtu != seen.mtu) || (!want.mac.is_zero() && want.mac != seen.mac) || want.up != seen.up ||
+         want.wireguard != seen.wireguard;
 }
 
-// vxlan_vni_in_use() in drivers/net/vxlan/vxlan_core.c: one device per VNI, port and outer family.
-bool same_tunnel(const VxlanAttrs& a, const VxlanAttrs& b) {
-  return a.vni == b.vni && a.port == b.port && a.local.is_v6() == b.local.is_v6();
+// Whether the kernel refuses one while the other stands. One vxlan per VNI, port and outer family
+// (vxlan_vni_in_use(), drivers/net/vxlan/vxlan_core.c); one ipip per local and remote (ip_tunnel_find()); one wireguard
+// per port of those that are up.
+bool exclude_each_other(const Link& a, const Link& b) {
+  if (a.vxlan && b.vxlan)
+    return a.vxlan->vni == b.vxlan->vni && a.vxlan->port == b.vxlan->port &&
+           a.vxlan->local.is_v6() == b.vxlan->local.is_v6();
+  if (a.ipip && b.ipip) return *a.ipip == *b.ipip;
+  return a.wireguard && b.wireguard && a.up && b.up && a.wireguard->port == b.wireguard->port;
 }
 
 }  // namespace
@@ -70,12 +75,13 @@ void Devices::decide(uint32_t want_index, const Link* seen, uint32_t seen_index)
     device.obstacle = fmt::format("{}, which is not ours", want.name.view());
     return;
   }
-  Device* underlay = want.vxlan && want.vxlan->underlay ? find(want.vxlan->underlay) : nullptr;
-  const bool underlay_gone = want.vxlan && want.vxlan->underlay &&
-                             (underlay == nullptr ? whole_ : !underlay->here || !underlay->obstacle.empty());
-  const bool recreate = seen != nullptr && (differs_for_good(want, *seen) || (underlay != nullptr && underlay->fresh));
+  const DevName below = want.underlay();
+  Device* underlay = below ? find(below) : nullptr;
+  const bool underlay_gone =
+      below && (underlay == nullptr ? whole_ : !underlay->here || !underlay->obstacle.empty());
+  const bool recreate = seen != nullptr && (!want.same_make(*seen) || (underlay != nullptr && underlay->fresh));
   if ((seen == nullptr || recreate) && underlay_gone) {
-    const std::string obstacle = fmt::format("{}, which is not there", want.vxlan->underlay.view());
+    const std::string obstacle = fmt::format("{}, which is not there", below.view());
     if (seen == nullptr) device.obstacle = obstacle;
     // A device that stands is better than none.
     waiting_.push_back(fmt::format("{} waits for {}", want.name.view(), obstacle));
@@ -98,7 +104,7 @@ void Devices::decide(uint32_t want_index, const Link* seen, uint32_t seen_index)
     return;
   }
   if (!make_room(want_index)) {
-    if (seen == nullptr) device.obstacle = fmt::format("{}, whose VNI and port another device holds", want.name.view());
+    if (seen == nullptr) device.obstacle = fmt::format("{}, whose place another device holds", want.name.view());
     return;
   }
   if (recreate) ops.push_back({{Verb::remove, Why::recreate, {Kind::link, true, seen_index}}, true});
@@ -110,17 +116,16 @@ void Devices::decide(uint32_t want_index, const Link* seen, uint32_t seen_index)
 
 bool Devices::make_room(uint32_t want_index) {
   const Link& want = want_.links[want_index];
-  if (!want.vxlan) return true;
   const auto& links = seen_.net.links;
   for (const Link& other : links) {
-    if (!other.vxlan || other.name == want.name || !same_tunnel(*want.vxlan, *other.vxlan)) continue;
+    if (other.name == want.name || !exclude_each_other(want, other)) continue;
     if (own_.owns(other)) continue;
     foreign.push_back({{Kind::link, false, want_index}, describe(other)});
     return false;
   }
   for (uint32_t j = 0; j < links.size(); ++j) {
     const Link& other = links[j];
-    if (!other.vxlan || other.name == want.name || !same_tunnel(*want.vxlan, *other.vxlan)) continue;
+    if (other.name == want.name || !exclude_each_other(want, other)) continue;
     Device& device = *find(other.name);
     if (device.fresh) continue;  // removed already
     ops.push_back({{Verb::remove, Why::unwanted, {Kind::link, true, j}}, true});

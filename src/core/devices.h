@@ -43,7 +43,7 @@ class Devices {
 
  private:
   void decide(uint32_t want_index, const Link* seen, uint32_t seen_index);
-  /// Clears the way for a new vxlan; false if a foreign one holds its VNI and port.
+  /// Clears the way for a new tunnel device; false if a foreign one stands in it.
   bool make_room(uint32_t want_index);
 
   const NetState& want_;

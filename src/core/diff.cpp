@@ -13,9 +13,11 @@ namespace {
 
 enum Slot : size_t {
   kMakeRoom,
+  kPodMtus,  // before anything that could send a pod's packets another way
   kLinks,
   kSysctls,  // before addresses: an IPv6 one needs disable_ipv6=0
   kAddresses,
+  kFilters,
   kNeighbors,
   kNexthops,
   kRoutes,
@@ -26,16 +28,19 @@ enum Slot : size_t {
   kDropRoutes,
   kDropNexthops,
   kDropNeighbors,
+  kDropFilters,
   kDropAddresses,
   kDropLinks,
   kSlots
 };
 
 constexpr std::array<std::string_view, kSlots> kSlotNames = {"remove links for recreation",
+                                                             "pods' MTUs",
                                                              "links",
                                                              "sysctls",
                                                              "addresses",
-                                                             "neighbors and fdb",
+                                                             "filters",
+                                                             "neighbors and tunnel peers",
                                                              "nexthops",
                                                              "routes",
                                                              "forward accepts",
@@ -44,7 +49,8 @@ constexpr std::array<std::string_view, kSlots> kSlotNames = {"remove links for r
                                                              "remove forward accepts",
                                                              "remove routes",
                                                              "remove nexthops",
-                                                             "remove neighbors and fdb",
+                                                             "remove neighbors and tunnel peers",
+                                                             "remove filters",
                                                              "remove addresses",
                                                              "remove links"};
 
@@ -73,11 +79,15 @@ class Diff {
       slots_[link.early ? kMakeRoom : drop ? kDropLinks : kLinks].push_back(link.op);
     }
     plan_.foreign = devices_.foreign;
-    static_assert(kKinds == 9, "a new kind is walked here, or nothing is ever planned for it");
+    static_assert(kKinds == 13, "a new kind is walked here, or nothing is ever planned for it");
     walk<Sysctl>(kSysctls, kSlots);
     walk<Address>(kAddresses, kDropAddresses);
     walk<Neighbor>(kNeighbors, kDropNeighbors);
     walk<FdbEntry>(kNeighbors, kDropNeighbors);
+    walk<WireguardPeer>(kNeighbors, kDropNeighbors);
+    walk<Filter>(kFilters, kDropFilters);
+    walk<TunnelPeer>(kNeighbors, kDropNeighbors);
+    walk<PodMtu>(kPodMtus, kSlots);
     walk<Nexthop>(kNexthops, kDropNexthops);
     walk<Route>(kRoutes, kDropRoutes);
     walk<ForwardAccept>(kForwardAccepts, kDropForwardAccepts);
@@ -107,6 +117,7 @@ class Diff {
       return own_.owns(seen);
   }
   bool owns(const Sysctl&) const { return true; }
+  bool owns(const PodMtu&) const { return true; }
 
   // Whether ours, not wanted any more, is to be removed. What hangs on a link that goes needs no op.
   template <typename T>
@@ -127,6 +138,16 @@ class Diff {
   }
   static bool differs(const Neighbor& want, const Neighbor& seen) { return want.mac != seen.mac; }
   static bool differs(const FdbEntry& want, const FdbEntry& seen) { return want.dst != seen.dst; }
+  static bool differs(const WireguardPeer& want, const WireguardPeer& seen) {
+    return want.allowed != seen.allowed || want.keepalive != seen.keepalive ||
+           want.preshared_key != seen.preshared_key ||
+           (want.endpoint && (want.endpoint != seen.endpoint || want.port != seen.port));
+  }
+  static bool differs(const Filter& want, const Filter& seen) { return want.digest != seen.digest; }
+  static bool differs(const TunnelPeer& want, const TunnelPeer& seen) {
+    return want.outer != seen.outer || want.port != seen.port;
+  }
+  static bool differs(const PodMtu& want, const PodMtu& seen) { return seen.mtu > want.mtu; }
   static bool differs(const Nexthop& want, const Nexthop& seen) { return want.onlink != seen.onlink; }
   static bool differs(const Route& want, const Route& seen) {
     return want.type != seen.type || want.protocol != seen.protocol || seen.multipath || want.dev != seen.dev ||
@@ -151,6 +172,12 @@ class Diff {
     }
     return Fate::stays;
   }
+  Fate fate(const Filter& seen) {
+    const Fate by_device = fate<Filter>(seen);
+    if (by_device != Fate::stays) return by_device;
+    const Devices::Device* tunnel = devices_.find(seen.tunnel);
+    return tunnel != nullptr && tunnel->fresh ? Fate::doubtful : Fate::stays;
+  }
   Fate fate(const Route& seen) {
     const Fate by_device = fate<Route>(seen);
     if (by_device != Fate::stays || !seen.by_nexthop || !whole<Nexthop>()) return by_device;
@@ -174,18 +201,16 @@ class Diff {
 
   template <typename T>
   bool possible(const T& want) {
-    if constexpr (std::is_same_v<T, Sysctl>)
-      return devices_.can_hold(want.dev, false);
-    else if constexpr (std::is_same_v<T, Address> || std::is_same_v<T, FdbEntry> || std::is_same_v<T, Neighbor>)
-      return devices_.can_hold(want.dev, false);
-    else if constexpr (requires { want.dev; })
-      return devices_.can_hold(want.dev, true);
+    constexpr bool needs_up = std::is_same_v<T, Nexthop> || std::is_same_v<T, Route>;
+    if constexpr (requires { want.dev; })
+      return devices_.can_hold(want.dev, needs_up);
     else
       return true;
   }
 
   template <typename T>
   void missing(const T& want, uint32_t index, Slot slot) {
+    if constexpr (std::is_same_v<T, PodMtu>) return;  // no such pod any more
     Why why = Why::missing;
     if constexpr (requires { want.dev; }) {
       const Devices::Device* device = want.dev ? devices_.find(want.dev) : nullptr;

@@ -33,6 +33,31 @@ void ModeState::add(const FdbEntry& entry, uint32_t peer) {
   out_.net.fdb.back().origin = {producer_, peer};
 }
 
+void ModeState::add(WireguardPeer entry, uint32_t peer) {
+  entry.origin = {producer_, peer};
+  out_.net.wireguard_peers.push_back(std::move(entry));
+}
+
+void ModeState::add(Filter filter) {
+  filter.origin = {producer_, Origin::kNoPeer};
+  filter.digest = digest(filter);
+  out_.net.filters.push_back(std::move(filter));
+}
+
+void ModeState::add(const TunnelPeer& entry, uint32_t peer) {
+  out_.net.tunnel_peers.push_back(entry);
+  out_.net.tunnel_peers.back().origin = {producer_, peer};
+}
+
+void ModeState::add(TunnelPump pump) {
+  pump.producer = producer_;
+  std::sort(pump.peers.begin(), pump.peers.end(),
+            [](const TunnelPeer& a, const TunnelPeer& b) { return a.inner < b.inner; });
+  out_.pumps.push_back(std::move(pump));
+}
+
+void ModeState::add(NftHook hook, NftRule rule) { out_.mode_rules.emplace_back(hook, std::move(rule)); }
+
 void ModeState::add(Route route, uint32_t peer) {
   route.origin = {producer_, peer};
   if (route.via.is_v4() && route.type == RouteType::unicast) {
@@ -61,7 +86,7 @@ const Mode& ModeRegistry::get(std::string_view name) const {
   if (const Mode* mode = find(name)) return *mode;
   std::vector<std::string> names;
   for (const Mode* mode : modes_) names.emplace_back(mode->name());
-  static constexpr std::string_view kOfFlannel[] = {"udp", "ipip", "wireguard", "ipsec", "extension", "tencent-vpc"};
+  static constexpr std::string_view kOfFlannel[] = {"ipsec", "extension", "tencent-vpc"};
   const auto is_name = [&](std::string_view known) { return equals_ignoring_case(known, name); };
   if (std::any_of(std::begin(kOfFlannel), std::end(kOfFlannel), is_name))
     fail(ErrorKind::config, "mode '{}' is one of flannel's that this knet has not; there are: {}", name, join(names, ", "));

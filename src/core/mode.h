@@ -16,19 +16,7 @@
 namespace knet {
 
 struct DesiredState;
-
-/// What the running kernel offers, probed by src/kernel. Unknown is not missing: see `known`.
-struct KernelFeatures {
-  bool known = true;     // false: could not be probed (not root)
-  bool vxlan = false;
-  bool nexthops = false;
-  bool nf_tables = false;
-  bool tun = false;
-  bool ipip = false;
-  bool wireguard = false;
-  bool bpf = false;
-  std::string release;   // uname -r
-};
+struct TunnelPump;
 
 /// What this node tells its peers in its lease.
 struct LeaseData {
@@ -56,6 +44,13 @@ class ModeState {
   void add(Sysctl sysctl);
   void add(const Neighbor& neighbor, uint32_t peer);
   void add(const FdbEntry& entry, uint32_t peer);
+  void add(WireguardPeer peer_entry, uint32_t peer);
+  void add(Filter filter);  // its digest is filled in
+  void add(const TunnelPeer& peer_entry, uint32_t peer);
+  /// What userspace carries, or answers for where the kernel's path passes a packet on. One for each device.
+  void add(TunnelPump pump);
+  /// A rule of table knet in a filter chain (policy accept) of this hook, before anybody's usual filter priority.
+  void add(NftHook hook, NftRule rule);
   /// An IPv4 route with a gateway gets its Nexthop too (by_nexthop).
   void add(Route route, uint32_t peer);
   /// One line for people: a peer that can't be reached and why.
@@ -68,10 +63,24 @@ class ModeState {
   uint16_t producer_;
 };
 
-/// A mode's runtime part (a userspace pump, a BGP speaker); none of the kernel modes has one.
+/// A mode's runtime part (a userspace pump, a BGP speaker), with threads of its own. The agent makes it when the mode is
+/// first announced, received or spoken by a peer, and lets it go when it no longer is; destruction stops and joins.
+/// The calls come from the agent's loop and may not block.
 class Service {
  public:
   virtual ~Service() = default;
+  /// After each turn of the loop: the state that was just brought about, as far as it could be.
+  virtual void follow(const ClusterView& view, const DesiredState& desired) = 0;
+  /// What is wrong with it now, one line each; empty: all is well.
+  virtual std::vector<std::string> troubles() const { return {}; }
+  /// Counters since it began, for metrics: "tunnel_dropped_packets{dev=\"knet.udp\",why=\"not a member\"}" -> 12.
+  virtual std::vector<std::pair<std::string, uint64_t>> counters() const { return {}; }
+};
+
+/// By which way a mode moves packets, where it has several.
+struct Datapath {
+  std::string_view name;  // "kernel", "bpf", "user"; "" where there is nothing to choose
+  std::string why;        // "this kernel has no ipip driver"
 };
 
 class Mode {
@@ -85,15 +94,35 @@ class Mode {
   virtual std::span<const std::string_view> ignored_options() const { return {}; }
   /// Families it can carry; dual stack if both.
   virtual bool carries(Family family) const = 0;
-  /// Why this kernel can't run it; nothing if it can.
-  virtual std::optional<std::string> unsupported(const KernelFeatures& kernel) const = 0;
+  /// False where routing is left to others: there is nothing to measure.
+  virtual bool moves_packets() const { return true; }
+  /// Why this kernel can't run it with the config's options; nothing if it can, or if that is not known.
+  virtual std::optional<std::string> unsupported(const KernelFeatures& kernel, const NetworkConfig& config) const = 0;
+  /// Whether planning looks at LocalNode::kernel: it is probed only then.
+  virtual bool asks_kernel() const { return false; }
+  virtual Datapath datapath(const KernelFeatures& kernel, const NetworkConfig& config) const {
+    (void)kernel, (void)config;
+    return {};
+  }
+  /// What it looks like between nodes, for people: "VNI 1, udp 8472", "udp 8285", "IP protocol 4"; "" for plain routes.
+  virtual std::string wire(const NetworkConfig& config) const {
+    (void)config;
+    return {};
+  }
+  /// Bytes added to a packet for a peer that is not reached by a plain route.
+  virtual uint32_t overhead(const NetworkConfig& config, Family family) const {
+    (void)config, (void)family;
+    return 0;
+  }
   /// Checks options against each other and the network; throws Error{config}.
   virtual void validate(const NetworkConfig& config) const { (void)config; }
   virtual ModeMtu mtu(const NetworkConfig& config, const LocalNode& self) const = 0;
   virtual LeaseData announce(const NetworkConfig& config, const LocalNode& self) const = 0;
   /// Throws Error{config} if a peer's backend data is malformed for this mode (names what); the store edge then leaves it out.
   virtual void check_peer(const Lease& lease) const { (void)lease; }
-  virtual void desired(const ClusterView& view, PeerSpan peers, Receive receive, ModeState& out) const = 0;
+  /// `config`: the cluster's, with this mode's name and options (NetworkConfig::as_mode), whichever mode is current.
+  virtual void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
+                       ModeState& out) const = 0;
   virtual std::unique_ptr<Service> service() const { return nullptr; }
 };
 

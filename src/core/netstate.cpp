@@ -6,6 +6,8 @@
 #include <cctype>
 #include <cstring>
 
+#include "base/base64.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "core/route_rows.h"
@@ -25,8 +27,9 @@ DevName::DevName(std::string_view name) {
 }
 
 std::string_view to_string(Kind kind) {
-  static constexpr std::string_view names[kKinds] = {"link",    "address", "sysctl",         "neighbor", "fdb",
-                                                     "nexthop", "route",   "forward accept", "nft table"};
+  static constexpr std::string_view names[kKinds] = {
+      "link",    "address", "sysctl",  "neighbor", "fdb",            "wireguard peer", "filter", "tunnel peer",
+      "pod mtu", "nexthop", "route",   "forward accept", "nft table"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -80,9 +83,26 @@ std::string_view type_text(LinkType type) {
       return "bridge";
     case LinkType::vxlan:
       return "vxlan";
+    case LinkType::ipip:
+      return "ipip";
+    case LinkType::wireguard:
+      return "wireguard";
+    case LinkType::tun:
+      return "tun";
   }
   return "other";
 }
+
+std::string key_text(const WireguardKey& key) {
+  return base64_encode(std::string_view(reinterpret_cast<const char*>(key.data()), key.size()));
+}
+
+std::string outer_text(const IpAddr& outer, uint16_t port) {
+  if (port == 0) return outer.str();
+  return outer.is_v6() ? fmt::format("[{}]:{}", outer.str(), port) : fmt::format("{}:{}", outer.str(), port);
+}
+
+std::string_view wire_text(TunnelWire wire) { return wire == TunnelWire::udp ? "udp" : "ipip"; }
 
 }  // namespace
 
@@ -95,6 +115,12 @@ std::string describe(const Link& link) {
     text += fmt::format(" dstport {}", link.vxlan->port);
     if (link.vxlan->learning) text += " learning";
   }
+  if (link.ipip) {
+    text += " remote any local " + link.ipip->local.str();
+    if (link.ipip->underlay) text += fmt::format(" dev {}", link.ipip->underlay.view());
+  }
+  if (link.wireguard)
+    text += fmt::format(" listen-port {} public-key {}", link.wireguard->port, key_text(link.wireguard->public_key));
   if (link.mtu != 0) text += fmt::format(" mtu {}", link.mtu);
   if (!link.mac.is_zero()) text += " address " + link.mac.str();
   return text;
@@ -117,6 +143,38 @@ std::string describe(const Neighbor& neighbor) {
 
 std::string describe(const FdbEntry& entry) {
   return fmt::format("fdb {} dev {} dst {}", entry.mac.str(), entry.dev.view(), entry.dst.str());
+}
+
+std::string describe(const WireguardPeer& peer) {
+  std::string text = fmt::format("wireguard peer {} dev {}", key_text(peer.public_key), peer.dev.view());
+  if (peer.endpoint) text += " endpoint " + outer_text(peer.endpoint, peer.port);
+  if (!peer.allowed.empty()) text += " allowed-ips";
+  for (size_t i = 0; i < peer.allowed.size(); ++i) text += (i == 0 ? " " : ",") + peer.allowed[i].str();
+  if (peer.keepalive != 0) text += fmt::format(" keepalive {}", peer.keepalive);
+  if (peer.preshared_key) text += " with preshared key";
+  return text;
+}
+
+std::string describe(const Filter& filter) {
+  const bool encap = filter.end == TunnelEnd::encap;
+  std::string text = fmt::format("filter dev {} {} {} {} of {}", filter.dev.view(), encap ? "egress" : "ingress",
+                                 wire_text(filter.wire), encap ? "encap" : "decap", filter.tunnel.view());
+  if (filter.port != 0) text += fmt::format(" port {}", filter.port);
+  for (const IpAddr& local : {filter.local, filter.local6})
+    if (local) text += " local " + local.str();
+  return text;
+}
+
+std::string describe(const TunnelPeer& peer) {
+  return fmt::format("tunnel peer {} dev {} to {}", peer.inner.str(), peer.dev.view(),
+                     outer_text(peer.outer, peer.port));
+}
+
+std::string describe(const PodMtu& pod) { return fmt::format("pod link {} mtu {}", pod.dev.view(), pod.mtu); }
+
+uint64_t digest(const Filter& filter) {
+  const uint64_t value = fingerprint(describe(filter));
+  return value != 0 ? value : 1;
 }
 
 std::string describe(const Nexthop& nexthop) {

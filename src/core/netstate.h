@@ -34,8 +34,22 @@ class DevName {
   std::array<char, 16> bytes_{};
 };
 
-enum class Kind : uint8_t { link, address, sysctl, neighbor, fdb, nexthop, route, forward_accept, nft_table };
-inline constexpr size_t kKinds = 9;
+enum class Kind : uint8_t {
+  link,
+  address,
+  sysctl,
+  neighbor,
+  fdb,
+  wireguard_peer,
+  filter,
+  tunnel_peer,
+  pod_mtu,
+  nexthop,
+  route,
+  forward_accept,
+  nft_table
+};
+inline constexpr size_t kKinds = 13;
 using Kinds = std::bitset<kKinds>;
 inline Kinds only(Kind kind) { return Kinds{}.set(static_cast<size_t>(kind)); }
 inline Kinds all_kinds() { return Kinds{}.set(); }
@@ -48,7 +62,7 @@ struct Origin {
   static constexpr uint32_t kNoPeer = 0xffffffff;
 };
 
-enum class LinkType : uint8_t { other, loopback, veth, bridge, vxlan };
+enum class LinkType : uint8_t { other, loopback, veth, bridge, vxlan, ipip, wireguard, tun };
 
 /// vxlan attributes; every one of them needs the device to be made anew when it changes.
 struct VxlanAttrs {
@@ -60,6 +74,24 @@ struct VxlanAttrs {
   bool operator==(const VxlanAttrs&) const = default;
 };
 
+/// The kernel's ipip driver, remote any; recreate-only like vxlan's.
+struct IpipAttrs {
+  IpAddr local;
+  DevName underlay;
+  bool operator==(const IpipAttrs&) const = default;
+};
+
+/// A Curve25519 public key, or a preshared one.
+using WireguardKey = std::array<uint8_t, 32>;
+
+/// All mutable: the device is never made anew for them.
+struct WireguardAttrs {
+  uint16_t port = 0;       // that it listens on
+  WireguardKey public_key{};
+  std::string key_file;    // desired only: where the private key is read from when it is set (never held here)
+  bool operator==(const WireguardAttrs& other) const { return port == other.port && public_key == other.public_key; }
+};
+
 struct Link {
   static constexpr Kind kKind = Kind::link;
   DevName name;
@@ -68,6 +100,9 @@ struct Link {
   Mac mac;                           // zero in a desired link: any; mutable
   bool up = true;                    // administratively up; mutable
   std::optional<VxlanAttrs> vxlan;   // recreate-only
+  std::optional<IpipAttrs> ipip;     // recreate-only
+  std::optional<WireguardAttrs> wireguard;  // mutable
+  // LinkType::tun has no attributes: always IFF_TUN|IFF_NO_PI|IFF_VNET_HDR|IFF_MULTI_QUEUE and persistent.
   // observed only, never compared:
   bool ours = false;                 // carries our alias text
   bool running = true;               // carrier
@@ -77,6 +112,10 @@ struct Link {
   Origin origin;
   using Key = DevName;
   const Key& key() const { return name; }
+  /// The device that it stands on, if it is bound to one.
+  DevName underlay() const { return vxlan ? vxlan->underlay : ipip ? ipip->underlay : DevName(); }
+  /// Whether attributes that can't be changed in place are the same.
+  bool same_make(const Link& other) const { return type == other.type && vxlan == other.vxlan && ipip == other.ipip; }
 };
 
 struct Address {
@@ -124,6 +163,69 @@ struct FdbEntry {
   Origin origin;
   using Key = std::tuple<DevName, Mac>;
   Key key() const { return {dev, mac}; }
+};
+
+/// A peer of a wireguard device (drivers/net/wireguard, include/uapi/linux/wireguard.h).
+struct WireguardPeer {
+  static constexpr Kind kKind = Kind::wireguard_peer;
+  DevName dev;
+  WireguardKey public_key{};
+  IpAddr endpoint;
+  uint16_t port = 0;
+  uint16_t keepalive = 0;                     // seconds; 0: none
+  std::vector<Prefix> allowed;                // sorted
+  std::optional<WireguardKey> preshared_key;  // secret: compared, never described
+  Origin origin;
+  using Key = std::tuple<DevName, WireguardKey>;
+  Key key() const { return {dev, public_key}; }
+};
+
+/// What is on the wire between two nodes of a tunnel of ours: the inner packet as it is, in UDP or in IP (protocols 4
+/// and 41, RFC 2003 and RFC 2473; inner and outer family are the same).
+enum class TunnelWire : uint8_t { udp, ipip };
+enum class TunnelEnd : uint8_t { encap, decap };
+
+/// A tc filter (clsact, direct action) that runs one end of the BPF path of tunnel `tunnel`. encap sits on the tunnel
+/// device's egress, decap on an underlay's ingress. The two ends share the maps of the tunnel's peers and counters.
+struct Filter {
+  static constexpr Kind kKind = Kind::filter;
+  DevName dev;               // where it is attached
+  TunnelEnd end = TunnelEnd::encap;
+  DevName tunnel;            // the TUN device whose path it is
+  TunnelWire wire = TunnelWire::udp;
+  uint16_t port = 0;         // UDP, ours and the peers' default; 0 for ipip
+  IpAddr local, local6;      // outer source addresses; unset where the family is off
+  uint64_t digest = 0;       // desired: of the above (digest(Filter)); observed: what it was made from, 0 if not intact
+  Origin origin;
+  using Key = std::tuple<DevName, TunnelEnd, DevName>;
+  Key key() const { return {dev, end, tunnel}; }
+};
+/// Stable over processes; never 0.
+uint64_t digest(const Filter& filter);
+
+/// An entry of a BPF tunnel's longest-prefix map: who has the inner prefix. Packets to it go to `outer`; packets that
+/// come with an inner source in it must come from `outer`.
+struct TunnelPeer {
+  static constexpr Kind kKind = Kind::tunnel_peer;
+  DevName dev;               // the tunnel
+  Prefix inner;
+  IpAddr outer;              // of the same family as inner
+  uint16_t port = 0;         // UDP; 0 for ipip
+  Origin origin;
+  using Key = std::tuple<DevName, Prefix>;
+  Key key() const { return {dev, inner}; }
+};
+
+/// The MTU of a pod's interface, both ends of its veth: lowered in place, never raised, never removed.
+struct PodMtu {
+  static constexpr Kind kKind = Kind::pod_mtu;
+  DevName dev;               // the host's end; observed: its MTU, which is set after the pod's
+  std::string netns;         // desired only: path of the pod's namespace
+  std::string ifname;        // desired only: the pod's end
+  uint32_t mtu = 0;          // bytes
+  Origin origin;
+  using Key = DevName;
+  const Key& key() const { return dev; }
 };
 
 /// A kernel nexthop object (kernel 5.3): IPv4 routes over thousands of distinct gateways are quadratic without.
@@ -193,6 +295,10 @@ struct NetState {
   std::vector<Sysctl> sysctls;
   std::vector<Neighbor> neighbors;
   std::vector<FdbEntry> fdb;
+  std::vector<WireguardPeer> wireguard_peers;
+  std::vector<Filter> filters;
+  std::vector<TunnelPeer> tunnel_peers;
+  std::vector<PodMtu> pod_mtus;
   std::vector<Nexthop> nexthops;
   std::vector<Route> routes;
   std::vector<ForwardAccept> forward_accepts;
@@ -216,6 +322,10 @@ void for_each_kind(State& state, Visit&& visit) {
   visit(state.sysctls);
   visit(state.neighbors);
   visit(state.fdb);
+  visit(state.wireguard_peers);
+  visit(state.filters);
+  visit(state.tunnel_peers);
+  visit(state.pod_mtus);
   visit(state.nexthops);
   visit(state.routes);
   visit(state.forward_accepts);
@@ -238,6 +348,10 @@ std::string describe(const Address&);
 std::string describe(const Sysctl&);
 std::string describe(const Neighbor&);
 std::string describe(const FdbEntry&);
+std::string describe(const WireguardPeer&);
+std::string describe(const Filter&);
+std::string describe(const TunnelPeer&);
+std::string describe(const PodMtu&);
 std::string describe(const Nexthop&);
 std::string describe(const Route&);
 std::string describe(const ForwardAccept&);
@@ -248,6 +362,10 @@ template <> inline std::vector<Address>& NetState::of() { return addresses; }
 template <> inline std::vector<Sysctl>& NetState::of() { return sysctls; }
 template <> inline std::vector<Neighbor>& NetState::of() { return neighbors; }
 template <> inline std::vector<FdbEntry>& NetState::of() { return fdb; }
+template <> inline std::vector<WireguardPeer>& NetState::of() { return wireguard_peers; }
+template <> inline std::vector<Filter>& NetState::of() { return filters; }
+template <> inline std::vector<TunnelPeer>& NetState::of() { return tunnel_peers; }
+template <> inline std::vector<PodMtu>& NetState::of() { return pod_mtus; }
 template <> inline std::vector<Nexthop>& NetState::of() { return nexthops; }
 template <> inline std::vector<Route>& NetState::of() { return routes; }
 template <> inline std::vector<ForwardAccept>& NetState::of() { return forward_accepts; }

@@ -69,7 +69,11 @@ void add_forward_accepts(const ClusterView& view, const Origin& origin, DesiredS
 
 }  // namespace
 
-NftTable masquerade_table(const ClusterView& view) {
+namespace {
+
+constexpr int32_t kBeforeFilter = -10;  // of the usual filter priority 0
+
+NftChain masquerade_chain(const ClusterView& view) {
   NftChain chain;
   chain.name = "postrouting";
   chain.nat = true;
@@ -82,11 +86,33 @@ NftTable masquerade_table(const ClusterView& view) {
                            {NftAddressIn{true, false, {own.subnet}}, NftAddressIn{false, true, {own.network}},
                             NftMulticastDestination{true, own.subnet.family()}, NftMasquerade{true}}});
   }
+  return chain;
+}
+
+std::string_view hook_name(NftHook hook) {
+  static constexpr std::string_view names[] = {"prerouting", "input", "forward", "output", "postrouting"};
+  return names[static_cast<size_t>(hook)];
+}
+
+}  // namespace
+
+void add_node_table(const ClusterView& view, const Origin& origin, DesiredState& out) {
   NftTable table;
   table.name = "knet";
-  table.rules.chains.push_back(std::move(chain));
+  table.origin = origin;
+  if (view.config.masquerade && !own_subnets(view).empty()) table.rules.chains.push_back(masquerade_chain(view));
+  for (auto& [hook, rule] : out.mode_rules) {
+    const auto same = [&, &at = hook](const NftChain& chain) { return !chain.nat && chain.hook == at; };
+    auto chain = std::find_if(table.rules.chains.begin(), table.rules.chains.end(), same);
+    if (chain == table.rules.chains.end()) {
+      chain = table.rules.chains.insert(chain, NftChain{std::string(hook_name(hook)), false, hook, kBeforeFilter, {}});
+    }
+    chain->rules.push_back(std::move(rule));
+  }
+  out.mode_rules.clear();
+  if (table.rules.chains.empty()) return;
   table.digest = digest(table.rules);
-  return table;
+  out.net.nft_tables.push_back(std::move(table));
 }
 
 void add_node_part(const ClusterView& view, const Origin& origin, DesiredState& out) {
@@ -106,10 +132,20 @@ void add_node_part(const ClusterView& view, const Origin& origin, DesiredState& 
     blackhole.origin = origin;
     out.net.routes.push_back(blackhole);
   }
-  if (view.config.masquerade && !subnets.empty()) {
-    NftTable table = masquerade_table(view);
-    table.origin = origin;
-    out.net.nft_tables.push_back(std::move(table));
+}
+
+void add_pod_mtus(const ClusterView& view, const ModeMtu& mtu, const Origin& origin, DesiredState& out) {
+  const uint32_t least = mtu.v4 == 0 ? mtu.v6 : mtu.v6 == 0 ? mtu.v4 : std::min(mtu.v4, mtu.v6);
+  if (least == 0) return;
+  for (const Endpoint& endpoint : view.endpoints) {
+    if (endpoint.netns.empty()) continue;
+    PodMtu pod;
+    pod.dev = endpoint.host_dev;
+    pod.netns = endpoint.netns;
+    pod.ifname = endpoint.ifname;
+    pod.mtu = least;
+    pod.origin = origin;
+    out.net.pod_mtus.push_back(std::move(pod));
   }
 }
 

@@ -2,6 +2,7 @@
 // accepts in foreign forward chains, pods' host routes. Pure; used by compose() only.
 #pragma once
 
+#include "core/mode.h"
 #include "core/plan.h"
 #include "core/view.h"
 
@@ -16,7 +17,11 @@ inline constexpr uint32_t kKubeMasqueradeMark = 0x4000;
 void add_node_part(const ClusterView& view, const Origin& origin, DesiredState& out);
 void add_pod_routes(const ClusterView& view, const Origin& origin, DesiredState& out);
 
-/// Table inet knet for this node's own subnets: each node masquerades its own pods when they leave the cluster.
-NftTable masquerade_table(const ClusterView& view);
+/// No pod's MTU may be above what every mode that is sent by or received carries.
+void add_pod_mtus(const ClusterView& view, const ModeMtu& mtu, const Origin& origin, DesiredState& out);
+
+/// Table inet knet: each node masquerades its own pods when they leave the cluster; and what the modes added
+/// (out.mode_rules, taken).
+void add_node_table(const ClusterView& view, const Origin& origin, DesiredState& out);
 
 }  // namespace knet

@@ -51,6 +51,10 @@ bool Ownership::owns(const FdbEntry& entry, const NetState& observed) const {
   return on_link_of_ours(*this, entry.dev, observed);
 }
 
+bool Ownership::owns(const WireguardPeer& peer, const NetState& observed) const {
+  return on_link_of_ours(*this, peer.dev, observed);
+}
+
 bool Ownership::owns(const Nexthop& nexthop) const { return nexthop.protocol == Nexthop::kProtocol; }
 
 bool Ownership::owns(const Route& route) const {
@@ -72,8 +76,7 @@ bool Ownership::is_flannel_link(const Link& link) {
   if (link.vxlan) {
     return name == fmt::format("flannel.{}", link.vxlan->vni) || name == fmt::format("flannel-v6.{}", link.vxlan->vni);
   }
-  return link.type == LinkType::other &&
-         (name == "flannel.ipip" || name == "flannel-wg" || name == "flannel-wg-v6" || name == "flannel0");
+  return (name == "flannel.ipip" || name == "flannel-wg" || name == "flannel-wg-v6" || name == "flannel0");
 }
 
 }  // namespace knet

@@ -1,6 +1,6 @@
 // What is ours: the only place that decides whether an observed object may be changed or removed. Pure.
 // Routes: protocol 107 and a destination inside the cluster's networks. Links: our exact names plus our alias.
-// Addresses, neighbours, fdb entries: those on a link of ours. nft: table knet (knet-hostports belongs to CNI's portmap,
+// Addresses, neighbours, fdb entries, wireguard peers: those on a link of ours. tc filters: by their name. nft: table knet (knet-hostports belongs to CNI's portmap,
 // which writes it without an agent; only `knet leave` removes it).
 #pragma once
 
@@ -27,6 +27,9 @@ struct Ownership {
   bool owns(const Address& address, const NetState& observed) const;
   bool owns(const Neighbor& neighbor, const NetState& observed) const;
   bool owns(const FdbEntry& entry, const NetState& observed) const;
+  bool owns(const WireguardPeer& peer, const NetState& observed) const;
+  bool owns(const Filter& filter) const { (void)filter; return true; }  // observed only where it carries our name
+  bool owns(const TunnelPeer& peer) const { (void)peer; return true; }  // observed only in maps of our filters
   bool owns(const Nexthop& nexthop) const;
   bool owns(const Route& route) const;
   bool owns(const ForwardAccept& rule) const { (void)rule; return true; }  // observed only where it carries our comment

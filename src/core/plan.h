@@ -62,16 +62,31 @@ struct Plan {
   size_t size() const;
 };
 
+/// A tunnel as userspace sees it: the TUN device's other side. With a fast path the kernel carries what it can, and
+/// passes on only what needs an answer or is out of the ordinary (no such peer, fragments, IP options, too big).
+struct TunnelPump {
+  DevName dev;
+  TunnelWire wire = TunnelWire::udp;
+  uint16_t port = 0;
+  IpAddr local, local6;           // outer addresses to bind to; unset where the family is off
+  bool fast_path = false;         // BPF filters stand for it in net.filters
+  uint32_t underlay_mtu = 0;      // bytes, of the smaller uplink
+  std::vector<TunnelPeer> peers;  // sorted by inner prefix
+  uint16_t producer = 0;          // into DesiredState::producers
+};
+
 struct DesiredState {
   NetState net;
+  std::vector<TunnelPump> pumps;       // what the modes' services carry; not the plane's
+  std::vector<std::pair<NftHook, NftRule>> mode_rules;  // compose makes them part of table knet
   std::vector<std::string> producers;  // Origin::producer
   std::vector<std::string> peers;      // Origin::peer: name or address of the peer's node, for people
   std::vector<std::string> notices;    // "n3 192.168.78.3 is not on link: host-gw can't reach it"
   std::vector<std::string> blockers;   // why this node can't be ready: "net.ipv4.conf.all.rp_filter is 1 and ..."
 };
 
-/// Stages: links that must go for recreation, links, sysctls, addresses, neighbours and fdb, nexthops, routes,
-/// forward accepts, nft; then deletes in reverse. Where a link is to be recreated, absent or down, its dependants
+/// Stages: links that must go for recreation, pods' MTUs, links, sysctls, addresses, filters, neighbours, fdb and
+/// tunnel peers, nexthops, routes, forward accepts, nft; then deletes in reverse. Where a link is to be recreated, absent or down, its dependants
 /// are taken as absent, so that one plan converges. What goes with a removed link has no remove op of its own. A
 /// wanted vxlan link whose VNI and port another one holds: flannel's is removed first (adoption), else it is foreign.
 /// The sysctls that are wanted must be among those that were looked for (LinuxPlane::watch_sysctls()).

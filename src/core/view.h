@@ -20,6 +20,22 @@ struct Uplink {
   Prefix address;  // our address with the link's real prefix length: decides who is on link
 };
 
+/// What the running kernel offers, probed by src/kernel. Unknown is not missing: see `known`.
+struct KernelFeatures {
+  bool known = true;  // false: could not be probed (not root)
+  bool vxlan = false;
+  bool nexthops = false;
+  bool nf_tables = false;
+  bool tun = false;
+  bool ipip = false;
+  bool wireguard = false;
+  bool bpf = false;        // programs of type sched_cls load
+  bool bpf_tunnel = false; // the tunnels' own programs load and pass a packet self-test (BPF_PROG_TEST_RUN)
+  std::string bpf_why;     // what refused, if bpf_tunnel is false: "BPF_PROG_LOAD: Operation not permitted"
+  std::string release;     // uname -r
+  bool operator==(const KernelFeatures&) const = default;
+};
+
 /// This node. Host facts are those that compose's decisions rest on, taken from observe().
 struct LocalNode {
   std::string name;
@@ -34,6 +50,9 @@ struct LocalNode {
   bool may_lower_rp_filter = true;   // all.rp_filter=1 may be lowered to 2 with a notice
   std::vector<ForeignChain> forward_drops;
   bool runs_pods = true;
+  KernelFeatures kernel;             // probed only where a mode in use asks (Mode::asks_kernel)
+  WireguardKey wireguard_key{};      // public; zero before there is one
+  std::string wireguard_key_file;    // the private one: <state-dir>/wg.key
 };
 
 /// A route learned by BGP: seam for bgp mode. Sorted by prefix; more than one next hop is ECMP.

@@ -113,6 +113,11 @@ class Applying {
         return neighbor(op, object<Neighbor>(op));
       case Kind::fdb:
         return fdb(op, object<FdbEntry>(op));
+      case Kind::wireguard_peer:
+      case Kind::filter:
+      case Kind::tunnel_peer:
+      case Kind::pod_mtu:
+        return fail_op(EOPNOTSUPP, "this plane can't do that");
       case Kind::nexthop:
         return nexthop(op, object<Nexthop>(op));
       case Kind::route:

@@ -25,13 +25,13 @@ class Script : public Mode {
   std::string_view description() const override { return "for tests"; }
   std::span<const OptionSpec> options() const override { return {}; }
   bool carries(Family) const override { return true; }
-  std::optional<std::string> unsupported(const KernelFeatures&) const override { return std::nullopt; }
+  std::optional<std::string> unsupported(const KernelFeatures&, const NetworkConfig&) const override { return std::nullopt; }
   ModeMtu mtu(const NetworkConfig&, const LocalNode&) const override { return mtu_; }
   LeaseData announce(const NetworkConfig&, const LocalNode&) const override { return {std::string(name_), {}}; }
   void check_peer(const Lease& lease) const override {
     if (lease.data.v4 == "bad") fail(ErrorKind::config, "its data is bad");
   }
-  void desired(const ClusterView& view, PeerSpan peers, Receive receive, ModeState& out) const override {
+  void desired(const ClusterView& view, const NetworkConfig&, PeerSpan peers, Receive receive, ModeState& out) const override {
     called_ = true;
     received_ = receive == Receive::yes;
     peers_.clear();
@@ -115,7 +115,9 @@ TEST_CASE("a subnet outside of the network stops the node from being ready, and 
 
 TEST_CASE("masquerade: this node's pods, when they leave the cluster; not multicast, not what kube-proxy marked") {
   ClusterView view = dual_view_of("one");
-  const NftTable table = masquerade_table(view);
+  DesiredState state;
+  add_node_table(view, {}, state);
+  const NftTable table = state.net.nft_tables.at(0);
   REQUIRE(table.rules.chains.size() == 1);
   const NftChain& chain = table.rules.chains[0];
   CHECK(chain.nat);
@@ -256,7 +258,7 @@ TEST_CASE("two peers that claim one key: the older lease has it, and it is said"
 
   struct Claims : Script {
     using Script::Script;
-    void desired(const ClusterView& view, PeerSpan peers, Receive, ModeState& out) const override {
+    void desired(const ClusterView& view, const NetworkConfig&, PeerSpan peers, Receive, ModeState& out) const override {
       for (const uint32_t peer : peers)
         out.add(route("10.244.9.0/24", "eth0", view.leases[peer].public_ip.str()), peer);
     }

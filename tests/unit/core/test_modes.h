@@ -22,7 +22,7 @@ class OptionsMode : public Mode {
     return name_ == "vxlan" ? kIgnored : std::span<const std::string_view>{};
   }
   bool carries(Family family) const override { return family == Family::v4 || v6_; }
-  std::optional<std::string> unsupported(const KernelFeatures&) const override { return std::nullopt; }
+  std::optional<std::string> unsupported(const KernelFeatures&, const NetworkConfig&) const override { return std::nullopt; }
   void validate(const NetworkConfig& config) const override {
     if (config.option_int("MTU", 0) == 666) fail(ErrorKind::config, "MTU 666 is cursed");
   }
@@ -33,7 +33,7 @@ class OptionsMode : public Mode {
       fail(ErrorKind::config, "BackendData has no VtepMAC");
     }
   }
-  void desired(const ClusterView&, PeerSpan, Receive, ModeState&) const override {}
+  void desired(const ClusterView&, const NetworkConfig&, PeerSpan, Receive, ModeState&) const override {}
 
  private:
   std::string_view name_;

@@ -183,12 +183,12 @@ TEST_CASE("vxlan: options that it can't keep are refused with the reason") {
 TEST_CASE("vxlan: the kernel must have the driver, as far as that is known") {
   const Mode& mode = mode_registry().get("vxlan");
   KernelFeatures kernel;
-  CHECK(mode.unsupported(kernel));
+  CHECK(mode.unsupported(kernel, {}));
   kernel.vxlan = true;
-  CHECK_FALSE(mode.unsupported(kernel));
+  CHECK_FALSE(mode.unsupported(kernel, {}));
   kernel.vxlan = false;
   kernel.known = false;
-  CHECK_FALSE(mode.unsupported(kernel));
+  CHECK_FALSE(mode.unsupported(kernel, {}));
 }
 
 TEST_CASE("a vxlan peer's data: flannel's bytes, any order, any case; nothing else") {
