@@ -52,6 +52,14 @@ int FakeKernel::add(Link wanted) {
           other.vxlan->local.is_v6() == wanted.vxlan->local.is_v6())
         return EEXIST;
   }
+  if (wanted.ipip) {
+    if (wanted.ipip->underlay && link(wanted.ipip->underlay) == nullptr) return ENODEV;
+    for (const Link& other : net_.links)
+      if (other.ipip == wanted.ipip) return EEXIST;
+  }
+  if (wanted.wireguard && wanted.up)
+    for (const Link& other : net_.links)
+      if (other.wireguard && other.up && other.wireguard->port == wanted.wireguard->port) return EADDRINUSE;
   wanted.index = next_index_++;
   if (wanted.mac.is_zero()) wanted.mac.bytes = {2, 0, 0, 0, 0, static_cast<uint8_t>(wanted.index)};
   if (wanted.mtu == 0) wanted.mtu = 1500;
@@ -76,11 +84,17 @@ int FakeKernel::remove_link(const DevName& name) {
   std::erase_if(net_.sysctls, [&](const Sysctl& s) { return s.dev == name; });
   std::erase_if(net_.neighbors, [&](const Neighbor& n) { return n.dev == name; });
   std::erase_if(net_.fdb, [&](const FdbEntry& e) { return e.dev == name; });
+  std::erase_if(net_.wireguard_peers, [&](const WireguardPeer& p) { return p.dev == name; });
+  std::erase_if(net_.filters, [&](const Filter& f) { return f.dev == name; });
+  std::erase_if(net_.pod_mtus, [&](const PodMtu& p) { return p.dev == name; });
+  for (Filter& filter : net_.filters)
+    if (filter.tunnel == name) filter.digest = 0;  // its index is burnt in
+  lose_tunnel_maps();
   std::erase_if(net_.nexthops, [&](const Nexthop& n) { return n.dev == name; });
   std::erase_if(net_.routes, [&](const Route& r) { return r.dev == name; });
   std::vector<DevName> upper;
   for (const Link& l : net_.links)
-    if (l.vxlan && l.vxlan->underlay == name) upper.push_back(l.name);
+    if (l.underlay() == name) upper.push_back(l.name);
   for (const DevName& l : upper) remove_link(l);
   return 0;
 }
@@ -117,7 +131,8 @@ int FakeKernel::set_mac(const DevName& name, const Mac& mac) {
 int FakeKernel::replace(const Link& wanted) {
   Link* l = link(wanted.name);
   if (l == nullptr) return ENODEV;
-  if (l->type != wanted.type || l->vxlan != wanted.vxlan) return EOPNOTSUPP;
+  if (!wanted.same_make(*l)) return EOPNOTSUPP;
+  l->wireguard = wanted.wireguard;
   if (wanted.mtu != 0) l->mtu = wanted.mtu;
   if (!wanted.mac.is_zero()) set_mac(wanted.name, wanted.mac);
   return set_up(wanted.name, wanted.up);
@@ -201,6 +216,98 @@ int FakeKernel::replace(const FdbEntry& entry) {
 int FakeKernel::remove(const FdbEntry& entry) {
   return std::erase_if(net_.fdb, [&](const FdbEntry& e) { return e.key() == entry.key(); }) != 0 ? 0 : ENOENT;
 }
+
+int FakeKernel::add(const WireguardPeer& peer) {
+  Link* l = link(peer.dev);
+  if (l == nullptr) return ENODEV;
+  if (l->type != LinkType::wireguard) return EOPNOTSUPP;
+  remove(peer);  // the kernel knows no exclusive creation
+  // An allowed prefix belongs to one peer: the last that asked (allowedips_insert).
+  for (WireguardPeer& other : net_.wireguard_peers)
+    if (other.dev == peer.dev)
+      std::erase_if(other.allowed, [&](const Prefix& prefix) {
+        return std::find(peer.allowed.begin(), peer.allowed.end(), prefix) != peer.allowed.end();
+      });
+  WireguardPeer added = peer;
+  added.origin = {};
+  insert(net_.wireguard_peers, std::move(added));
+  return 0;
+}
+
+int FakeKernel::replace(const WireguardPeer& peer) { return add(peer); }
+
+int FakeKernel::remove(const WireguardPeer& peer) {
+  return std::erase_if(net_.wireguard_peers, [&](const WireguardPeer& p) { return p.key() == peer.key(); }) != 0
+             ? 0
+             : ENOENT;
+}
+
+int FakeKernel::add(const Filter& filter) {
+  if (link(filter.dev) == nullptr || link(filter.tunnel) == nullptr) return ENODEV;
+  if (find(net_.filters, filter.key()) != net_.filters.end()) return EEXIST;
+  Filter added = filter;
+  added.origin = {};
+  insert(net_.filters, std::move(added));
+  return 0;
+}
+
+// In place: the maps stay.
+int FakeKernel::replace(const Filter& filter) {
+  const auto it = find(net_.filters, filter.key());
+  if (it == net_.filters.end()) return add(filter);
+  if (link(filter.tunnel) == nullptr) return ENODEV;
+  *it = filter;
+  it->origin = {};
+  return 0;
+}
+
+int FakeKernel::remove(const Filter& filter) {
+  const bool found = std::erase_if(net_.filters, [&](const Filter& f) { return f.key() == filter.key(); }) != 0;
+  lose_tunnel_maps();
+  return found ? 0 : ENOENT;
+}
+
+// A tunnel's map lives as long as one of its filters.
+void FakeKernel::lose_tunnel_maps() {
+  std::erase_if(net_.tunnel_peers, [&](const TunnelPeer& peer) {
+    return std::none_of(net_.filters.begin(), net_.filters.end(),
+                        [&](const Filter& filter) { return filter.tunnel == peer.dev; });
+  });
+}
+
+void FakeKernel::spoil_filter(const Filter::Key& key) {
+  const auto it = find(net_.filters, key);
+  if (it != net_.filters.end()) it->digest = 0;
+}
+
+int FakeKernel::add(const TunnelPeer& peer) {
+  const bool mapped = std::any_of(net_.filters.begin(), net_.filters.end(),
+                                  [&](const Filter& filter) { return filter.tunnel == peer.dev; });
+  if (!mapped) return ENOENT;
+  remove(peer);
+  TunnelPeer added = peer;
+  added.origin = {};
+  insert(net_.tunnel_peers, added);
+  return 0;
+}
+
+int FakeKernel::replace(const TunnelPeer& peer) { return add(peer); }
+
+int FakeKernel::remove(const TunnelPeer& peer) {
+  return std::erase_if(net_.tunnel_peers, [&](const TunnelPeer& p) { return p.key() == peer.key(); }) != 0 ? 0 : ENOENT;
+}
+
+int FakeKernel::add(const PodMtu&) { return EINVAL; }  // pods' links are CNI's
+
+int FakeKernel::replace(const PodMtu& pod) {
+  const auto it = find(net_.pod_mtus, pod.key());
+  if (it == net_.pod_mtus.end()) return ENODEV;
+  it->mtu = pod.mtu;
+  link(pod.dev)->mtu = pod.mtu;
+  return 0;
+}
+
+int FakeKernel::remove(const PodMtu&) { return EINVAL; }
 
 int FakeKernel::can_route(const DevName& dev, const IpAddr& via, bool onlink) {
   const Link* l = link(dev);
@@ -360,11 +467,16 @@ void FakeKernel::add_nic(const char* name, const char* address) {
   add(own);
 }
 
-void FakeKernel::add_pod_link(const DevName& name) {
+void FakeKernel::add_pod_link(const DevName& name, uint32_t mtu) {
   Link veth;
   veth.name = name;
   veth.type = LinkType::veth;
+  veth.mtu = mtu;
   add(veth);
+  PodMtu pod;
+  pod.dev = name;
+  pod.mtu = mtu;
+  insert(net_.pod_mtus, std::move(pod));
 }
 
 void FakeKernel::fail(std::string text, int error, int times) { failures_.push_back({std::move(text), error, times}); }

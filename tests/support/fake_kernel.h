@@ -22,6 +22,9 @@ class FakeKernel : public Plane {
   int add(const Address& address);
   int add(const Neighbor& neighbor);
   int add(const FdbEntry& entry);
+  int add(const WireguardPeer& peer);
+  int add(const Filter& filter);
+  int add(const TunnelPeer& peer);
   int add(Nexthop nexthop);
   int add(const Route& route);
   int remove_link(const DevName& name);
@@ -30,6 +33,9 @@ class FakeKernel : public Plane {
   int remove(const Address& address);
   int remove(const Neighbor& neighbor);
   int remove(const FdbEntry& entry);
+  int remove(const WireguardPeer& peer);
+  int remove(const Filter& filter);
+  int remove(const TunnelPeer& peer);
   int remove(const Nexthop& nexthop);
   int remove(const Route& route);
   int remove_table(const std::string& name);
@@ -41,7 +47,9 @@ class FakeKernel : public Plane {
   /// A NIC that is up, with its address and connected route: what a host has before knet comes.
   void add_nic(const char* name, const char* address);
   /// A pod's veth, as CNI makes it.
-  void add_pod_link(const DevName& name);
+  void add_pod_link(const DevName& name, uint32_t mtu = 1500);
+  /// The filter's program is no longer ours, or not what it was made from.
+  void spoil_filter(const Filter::Key& key);
 
   /// The next `times` ops whose object's describe() contains `text` fail (times < 0: all).
   void fail(std::string text, int error, int times = -1);
@@ -65,6 +73,13 @@ class FakeKernel : public Plane {
   int replace(const Link& link);
   int replace(const Address& address);
   int replace(const Neighbor& neighbor);
+  int replace(const WireguardPeer& peer);
+  int replace(const Filter& filter);
+  int replace(const TunnelPeer& peer);
+  int add(const PodMtu& pod);
+  int replace(const PodMtu& pod);
+  int remove(const PodMtu& pod);
+  void lose_tunnel_maps();
   int replace(const FdbEntry& entry);
   int replace(const Nexthop& nexthop);
   int replace(const Route& route);
