@@ -40,7 +40,7 @@ constexpr std::array<std::string_view, kSlots> kSlotNames = {"remove links for r
                                                              "sysctls",
                                                              "addresses",
                                                              "filters",
-                                                             "neighbors and tunnel peers",
+                                                             "peers",
                                                              "nexthops",
                                                              "routes",
                                                              "forward accepts",
@@ -49,7 +49,7 @@ constexpr std::array<std::string_view, kSlots> kSlotNames = {"remove links for r
                                                              "remove forward accepts",
                                                              "remove routes",
                                                              "remove nexthops",
-                                                             "remove neighbors and tunnel peers",
+                                                             "remove peers",
                                                              "remove filters",
                                                              "remove addresses",
                                                              "remove links"};

@@ -330,5 +330,5 @@ TEST_CASE("modes are found by the typed word; a slip gets a hint") {
   } catch (const Error& error) {
     CHECK(error.text == "no mode 'vxlam'; did you mean vxlan? there are: vxlan");
   }
-  CHECK_THROWS_WITH(ModeRegistry(table).get("IPIP"), "mode 'IPIP' is one of flannel's that this knet has not; there are: vxlan");
+  CHECK_THROWS_WITH(ModeRegistry(table).get("IPSEC"), "mode 'IPSEC' is one of flannel's that this knet has not; there are: vxlan");
 }

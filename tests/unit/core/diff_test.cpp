@@ -87,7 +87,7 @@ TEST_CASE("on an empty host everything is created, each object after what it dep
   const DesiredState want = vxlan_node();
   const Observed seen = kernel.observe(all_kinds());
   const Plan plan = diff(want, seen, own());
-  CHECK(stages(plan) == Lines{"links", "sysctls", "addresses", "neighbors and fdb", "nexthops", "routes"});
+  CHECK(stages(plan) == Lines{"links", "sysctls", "addresses", "peers", "nexthops", "routes"});
   CHECK(kernel.apply(plan).empty());
   CHECK(plan_lines(want, kernel).empty());
 }
@@ -169,7 +169,7 @@ TEST_CASE("a recreate-only attribute makes the link anew, with all that hangs on
   SECTION("underlay") { want.net.links[0].vxlan->underlay = dev("eth1"); }
   const Observed seen = kernel.observe(all_kinds());
   const Plan plan = diff(want, seen, own());
-  CHECK(stages(plan) == Lines{"remove links for recreation", "links", "sysctls", "addresses", "neighbors and fdb",
+  CHECK(stages(plan) == Lines{"remove links for recreation", "links", "sysctls", "addresses", "peers",
                               "nexthops", "routes"});
   CHECK(any(describe(plan), "remove link knet.1"));
   CHECK(any(describe(plan), "(recreate)"));
@@ -199,7 +199,7 @@ TEST_CASE("what is ours and not wanted any more goes, in reverse order") {
     std::erase_if(net.routes, [](const Route& r) { return r.dst == prefix("10.244.3.0/24"); });
     const Observed seen = kernel.observe(all_kinds());
     const Plan plan = diff(want, seen, own());
-    CHECK(stages(plan) == Lines{"remove routes", "remove nexthops", "remove neighbors and fdb"});
+    CHECK(stages(plan) == Lines{"remove routes", "remove nexthops", "remove peers"});
     CHECK(plan.size() == 4);
     CHECK(converge(want, kernel) == 1);
   }
@@ -308,7 +308,7 @@ TEST_CASE("adoption: flannel's leftovers give way, in one plan") {
   SECTION("without it they are foreign") {
     const Observed seen = kernel.observe(all_kinds());
     const Plan plan = diff(want, seen, own());
-    CHECK(any(plan.waiting, "whose VNI and port another device holds"));
+    CHECK(any(plan.waiting, "whose place another device holds"));
     CHECK_FALSE(any(describe(plan), "flannel"));
     CHECK(plan.foreign.size() == 2);
   }
