@@ -1,8 +1,6 @@
 // LinuxPlane::apply: a plan's stages in order, each in as few sendmsg as fit; messages are built straight from the two
 // states that the plan refers to.
 #include <errno.h>
-#include <linux/if.h>
-#include <linux/if_link.h>
 #include <linux/neighbour.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
@@ -12,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "kernel/linux_plane_links.h"
 #include "kernel/plane_state.h"
 #include "kernel/rtnl.h"
 #include "kernel/rtnl_read.h"
@@ -81,7 +80,7 @@ bool means_gone(int error) { return error == ENOENT || error == ESRCH || error =
 class Applying {
  public:
   Applying(const Plan& plan, NlSocket& socket, NftTables& nft)
-      : plan_(plan), socket_(socket), nft_(nft), batch_(socket) {}
+      : plan_(plan), socket_(socket), nft_(nft), links_(socket), batch_(socket) {}
 
   std::vector<OpResult> run() {
     for (stage_ = 0; stage_ < plan_.stages.size(); ++stage_) {
@@ -171,86 +170,14 @@ class Applying {
     return index;
   }
 
-  // --- links, one by one: there are few, and each message needs the one before it.
-
   void link(const Op& op, const Link& link) {
     std::erase_if(indexes_, [&](const auto& entry) { return entry.first == link.name; });
-    NlFailure result = op.verb == Verb::remove   ? remove_link(link)
-                       : op.verb == Verb::create ? make_link(link)
-                                                 : change_link(link);
+    const Link* seen = plan_.observed ? plan_.observed->find_link(link.name) : nullptr;
+    NlFailure result = op.verb == Verb::remove   ? links_.remove(link)
+                       : op.verb == Verb::create ? links_.make(link)
+                                                 : links_.change(link, seen);
     if (result.error && op.verb != Verb::remove) failed_links_.push_back(link.name);
     now(op, std::move(result));
-  }
-
-  /// One that was seen goes by its index: another of its name may have taken its place since.
-  NlFailure remove_link(const Link& link) {
-    ifinfomsg head{};
-    head.ifi_index = link.index;
-    message_.begin(RTM_DELLINK, 0, head);
-    if (!link.index) message_.put_text(IFLA_IFNAME, link.name.view());
-    return socket_.request(message_);
-  }
-
-  NlFailure make_link(const Link& link) {
-    if (!link.vxlan) return {0, EOPNOTSUPP, fmt::format("{} is no device that knet can make", link.name.view())};
-    const VxlanAttrs& vxlan = *link.vxlan;
-    int underlay = vxlan.underlay ? index_of(vxlan.underlay) : 0;
-    if (vxlan.underlay && !underlay) return {0, ENODEV, fmt::format("there is no device {}", vxlan.underlay.view())};
-    ifinfomsg head{};
-    message_.begin(RTM_NEWLINK, kCreate, head).put_text(IFLA_IFNAME, link.name.view());
-    if (link.mtu) message_.put_u32(IFLA_MTU, link.mtu);
-    if (!link.mac.is_zero()) message_.put_mac(IFLA_ADDRESS, link.mac);
-    {
-      auto info = message_.nest(IFLA_LINKINFO);
-      message_.put_text(IFLA_INFO_KIND, "vxlan");
-      auto data = message_.nest(IFLA_INFO_DATA);
-      message_.put_u32(IFLA_VXLAN_ID, vxlan.vni);
-      message_.put_be16(IFLA_VXLAN_PORT, vxlan.port);
-      if (vxlan.local) message_.put_ip(vxlan.local.is_v4() ? IFLA_VXLAN_LOCAL : IFLA_VXLAN_LOCAL6, vxlan.local);
-      if (underlay) message_.put_u32(IFLA_VXLAN_LINK, static_cast<uint32_t>(underlay));
-      message_.put_u8(IFLA_VXLAN_LEARNING, vxlan.learning);
-    }
-    NlFailure made = socket_.request(message_);
-    if (made.error) return made;
-    NlFailure marked = mark_link(link);
-    if (!marked.error) return marked;
-    // Unmarked it would be foreign to the next scan.
-    remove_link(link);
-    return marked;
-  }
-
-  /// Alias and address mode before up: no link-local address appears, which nobody would use on a tunnel.
-  NlFailure mark_link(const Link& link) {
-    ifinfomsg head{};
-    head.ifi_index = index_of(link.name);
-    message_.begin(RTM_SETLINK, 0, head).put(IFLA_IFALIAS, kLinkAlias.data(), kLinkAlias.size());
-    {
-      auto families = message_.nest(IFLA_AF_SPEC);
-      auto inet6 = message_.nest(AF_INET6);
-      message_.put_u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
-    }
-    NlFailure marked = socket_.request(message_);
-    if (marked.error == EAFNOSUPPORT) {  // IPv6 is off on this device or in this kernel
-      message_.begin(RTM_SETLINK, 0, head).put(IFLA_IFALIAS, kLinkAlias.data(), kLinkAlias.size());
-      marked = socket_.request(message_);
-    }
-    if (marked.error || !link.up) return marked;
-    head.ifi_flags = head.ifi_change = IFF_UP;
-    return socket_.request(message_.begin(RTM_SETLINK, 0, head));
-  }
-
-  NlFailure change_link(const Link& link) {
-    ifinfomsg head{};
-    head.ifi_index = index_of(link.name);
-    if (!head.ifi_index) return {0, ENODEV, fmt::format("there is no device {}", link.name.view())};
-    head.ifi_change = IFF_UP;
-    head.ifi_flags = link.up ? IFF_UP : 0;
-    const Link* seen = plan_.observed ? plan_.observed->find_link(link.name) : nullptr;
-    message_.begin(RTM_SETLINK, 0, head);
-    if (link.mtu && !(seen && seen->mtu == link.mtu)) message_.put_u32(IFLA_MTU, link.mtu);
-    // Not where equal: setting a MAC flushes the device's permanent neighbours.
-    if (!link.mac.is_zero() && !(seen && seen->mac == link.mac)) message_.put_mac(IFLA_ADDRESS, link.mac);
-    return socket_.request(message_);
   }
 
   void address(const Op& op, const Address& address) {
@@ -398,6 +325,7 @@ class Applying {
   const Plan& plan_;
   NlSocket& socket_;
   NftTables& nft_;
+  LinkMaker links_;
   NlBatch batch_;
   NlMessage message_;
   NexthopIds nexthops_;
