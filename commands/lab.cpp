@@ -10,6 +10,7 @@
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"
+#include "commands/lab/bench.h"
 #include "lab/lab_dirs.h"
 #include "lab/lab_down.h"
 #include "lab/lab_exec.h"
@@ -25,9 +26,10 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   LabWords words;
   OutputFlag output;
-  bool ipv6 = false, dual = false, all = false;
+  bool ipv6 = false, dual = false, all = false, no_masquerade = false;
   std::string part, limit = "1s";
   std::vector<std::string> command;
+  BenchFlags bench;
 
   std::string named() const { return words.name == LabWords{}.name ? "" : " --name " + words.name; }
 };
@@ -38,6 +40,7 @@ int up(Flags& flags) {
   const auto begin = std::chrono::steady_clock::now();
   flags.words.v4 = !flags.ipv6 || flags.dual;
   flags.words.v6 = flags.ipv6 || flags.dual;
+  flags.words.masquerade = !flags.no_masquerade;
   const Lab plan = plan_lab(flags.words);
   if (!flags.output.json()) {
     print(describe(plan) + "\n");
@@ -168,6 +171,7 @@ std::function<int()> declare(CLI::App& app) {
   offer(start->add_option("--mode", words.mode, "how packets move between nodes (default vxlan)")->type_name("MODE"), mode_names);
   start->add_option("--opt", words.options, "an option of the mode; repeatable")->type_name("KEY=VALUE")->take_all()->allow_extra_args(false);
   one_of(start->add_option("--store", words.store, "sqlite, or etcd where it is installed (default sqlite)")->type_name("STORE"), {"sqlite", "etcd"});
+  start->add_flag("--no-masquerade", flags->no_masquerade, "pods' traffic leaves the cluster with pods' addresses");
   start->add_flag("--routers", words.routers, "two routed segments between the nodes instead of one switch");
   start->add_flag("--ipv6", flags->ipv6, "pods with IPv6 addresses alone");
   start->add_flag("--dual", flags->dual, "pods with IPv4 and IPv6 addresses");
@@ -179,15 +183,17 @@ std::function<int()> declare(CLI::App& app) {
   exec->add_option("COMMAND", flags->command, "the command, after --")->required();
   CLI::App* route = add_verb(app, "route", "knet route show on a node");
   offer(route->add_option("NODE", flags->part, "the node")->required(), known_parts);
+  CLI::App* bench = declare_bench(app, flags->bench);
   CLI::App* down_verb = add_verb(app, "down", "stop and remove it, also after a crash");
   down_verb->add_flag("--all", flags->all, "all labs of this user");
   add_examples(app, {"knet lab up --nodes 5 --mode host-gw", "knet lab ping", "knet lab exec n1 -- knet route trace n1-p1 n3-p1",
-                     "knet lab exec n1-p1 -- sh", "knet lab down --all"});
+                     "knet lab exec n1-p1 -- sh", "knet lab bench --modes vxlan --svg cost.svg", "knet lab down --all"});
   return [=] {
     if (start->parsed()) return up(*flags);
     if (list_verb->parsed()) return list(*flags);
     if (ping_verb->parsed()) return ping(*flags);
     if (down_verb->parsed()) return down(*flags);
+    if (bench->parsed()) return lab_bench(flags->bench, flags->output);
     if (route->parsed()) flags->command = {"knet", "route", "show", "-o", flags->output.json() ? "json" : flags->output.wide() ? "wide" : "table"};
     lab_exec(get_lab(flags->words.name), flags->part, flags->command);
   };

@@ -73,22 +73,24 @@ void add_bridge(Messages& messages, const LabSegment& segment, int index) {
   }
 }
 
+void put_veth_peer(NlMessage& message, const LabNic& nic, uint32_t mtu) {
+  auto info = message.nest(IFLA_LINKINFO);
+  message.put_text(IFLA_INFO_KIND, "veth");
+  auto data = message.nest(IFLA_INFO_DATA);
+  auto peer = message.nest(VETH_INFO_PEER);
+  ifinfomsg head{};  // not up: veth_open() refuses while its other end is not there yet
+  head.ifi_index = kNicIndex;
+  message.put_raw(&head, sizeof head);
+  message.put_text(IFLA_IFNAME, nic.name.view()).put_u32(IFLA_MTU, mtu);
+  message.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(nic.netns_fd));
+}
+
 void add_pair(Messages& messages, const LabNic& nic, size_t number, size_t segments, uint32_t mtu) {
   NlMessage& message = messages.message;
   message.begin(RTM_NEWLINK, kCreate, up_link(kFirstIndex + static_cast<int>(segments + number)));
   message.put_text(IFLA_IFNAME, nic.port.view()).put_u32(IFLA_MTU, mtu);
   message.put_u32(IFLA_MASTER, static_cast<uint32_t>(segment_index(nic.segment)));
-  {
-    auto info = message.nest(IFLA_LINKINFO);
-    message.put_text(IFLA_INFO_KIND, "veth");
-    auto data = message.nest(IFLA_INFO_DATA);
-    auto peer = message.nest(VETH_INFO_PEER);
-    ifinfomsg head{};  // not up: veth_open() refuses while its other end is not there yet
-    head.ifi_index = kNicIndex;
-    message.put_raw(&head, sizeof head);
-    message.put_text(IFLA_IFNAME, nic.name.view()).put_u32(IFLA_MTU, mtu);
-    message.put_u32(IFLA_NET_NS_FD, static_cast<uint32_t>(nic.netns_fd));
-  }
+  put_veth_peer(message, nic, mtu);
   messages.add(fmt::format("plug {} into the switch", nic.port.view()));
 }
 
@@ -137,6 +139,20 @@ void wire_lab(int switch_fd, const std::vector<LabSegment>& segments, const std:
         throw_errno(error, "set {} in the switch", path);
   });
   for (const LabNic& nic : nics) in_netns(nic.netns_fd, [&] { set_up_nic(nic); });
+}
+
+void join_namespaces(const LabNic& one, const LabNic& other, uint32_t mtu) {
+  in_netns(one.netns_fd, [&] {
+    Messages messages;
+    NlMessage& message = messages.message;
+    ifinfomsg head{};
+    head.ifi_index = kNicIndex;
+    message.begin(RTM_NEWLINK, kCreate, head).put_text(IFLA_IFNAME, one.name.view()).put_u32(IFLA_MTU, mtu);
+    put_veth_peer(message, other, mtu);
+    messages.add(fmt::format("join {} and {}", one.port.view(), other.port.view()));
+    messages.run();
+  });
+  for (const LabNic* nic : {&one, &other}) in_netns(nic->netns_fd, [&] { set_up_nic(*nic); });
 }
 
 }  // namespace knet

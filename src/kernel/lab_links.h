@@ -30,4 +30,7 @@ struct LabNic {
 /// forwards between its segments. Throws Error{kernel} naming the object.
 void wire_lab(int switch_fd, const std::vector<LabSegment>& segments, const std::vector<LabNic>& nics, uint32_t mtu);
 
+/// One veth pair between two namespaces and nothing else: each end up with its name and addresses, lo up.
+void join_namespaces(const LabNic& one, const LabNic& other, uint32_t mtu);
+
 }  // namespace knet

@@ -138,6 +138,7 @@ NetworkConfig lab_network(const LabWords& words) {
   if (words.v6) config.network6 = "fd00:244::/48";
   config.mode = words.mode;
   config.options = words.options;
+  config.masquerade = words.masquerade;
   return make_network_config(config, mode_registry());
 }
 
@@ -172,6 +173,7 @@ std::string format_lab(const Lab& lab) {
                      {"store", words.store},
                      {"store_url", lab.store_url},
                      {"routers", words.routers},
+                     {"masquerade", words.masquerade},
                      {"unprivileged", lab.unprivileged},
                      {"since", lab.since},
                      {"holder", process_json(lab.holder)},
@@ -193,6 +195,7 @@ Lab parse_lab(std::string_view json, const std::string& what) {
     words.v6 = tree.at("ipv6").get<bool>();
     words.store = tree.at("store").get<std::string>();
     words.routers = tree.at("routers").get<bool>();
+    words.masquerade = tree.value("masquerade", true);
     lab.store_url = tree.at("store_url").get<std::string>();
     lab.unprivileged = tree.at("unprivileged").get<bool>();
     lab.since = tree.at("since").get<int64_t>();

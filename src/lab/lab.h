@@ -28,6 +28,7 @@ struct LabWords {
   bool v6 = false;
   std::string store = "sqlite";      // or etcd
   bool routers = false;              // two routed segments instead of one switch
+  bool masquerade = true;            // what leaves the cluster, as the node
 };
 
 /// A process of ours: the pid alone may belong to somebody else by now.
@@ -58,6 +59,8 @@ struct Lab {
   bool unprivileged = false;       // lives in a user namespace that `holder` keeps
   int64_t since = 0;               // Unix seconds
   std::string store_url;
+  bool tied = false;               // its processes end with the one that brings it up; not kept
+  bool cable = false;              // its two nodes are joined by a veth pair, the switch by none; not kept
   LabProcess holder, etcd;
   std::vector<LabNode> nodes;
 

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "kernel/netns.h"
+#include "lab/lab_dirs.h"
 
 namespace knet {
 namespace {
@@ -55,6 +57,21 @@ void wait_for(std::vector<Fd>& pidfds, std::chrono::milliseconds limit) {
     if (poll(&ended, 1, static_cast<int>(std::max<int64_t>(left.count(), 0))) > 0) pidfd.reset();
   }
   std::erase_if(pidfds, [](const Fd& pidfd) { return !pidfd; });
+}
+
+/// Into a new user namespace in which this process is root, with mounts and network of its own.
+void become_root_inside() {
+  const uid_t uid = geteuid();
+  const gid_t gid = getegid();
+  if (unshare(kJoined) != 0)
+    fail(ErrorKind::unsupported,
+         "no root here, and this system does not allow user namespaces ({}): run it with sudo, or allow them with: sysctl -w "
+         "user.max_user_namespaces=10000 (Debian: kernel.unprivileged_userns_clone=1, Ubuntu: "
+         "kernel.apparmor_restrict_unprivileged_userns=0)",
+         errno_text(errno));
+  write_proc("/proc/self/setgroups", "deny");
+  write_proc("/proc/self/uid_map", fmt::format("0 {} 1", uid));
+  write_proc("/proc/self/gid_map", fmt::format("0 {} 1", gid));
 }
 
 }  // namespace
@@ -115,17 +132,7 @@ size_t stop_processes(const std::vector<LabProcess>& processes, std::chrono::mil
 }
 
 Holder hold_user_namespace() {
-  const uid_t uid = geteuid();
-  const gid_t gid = getegid();
-  if (unshare(kJoined) != 0)
-    fail(ErrorKind::unsupported,
-         "no root here, and this system does not allow user namespaces ({}): run it with sudo, or allow them with: sysctl -w "
-         "user.max_user_namespaces=10000 (Debian: kernel.unprivileged_userns_clone=1, Ubuntu: "
-         "kernel.apparmor_restrict_unprivileged_userns=0)",
-         errno_text(errno));
-  write_proc("/proc/self/setgroups", "deny");
-  write_proc("/proc/self/uid_map", fmt::format("0 {} 1", uid));
-  write_proc("/proc/self/gid_map", fmt::format("0 {} 1", gid));
+  become_root_inside();
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw_errno(errno, "make a pipe");
   Fd told(ends[0]), tell(ends[1]);
@@ -136,6 +143,16 @@ Holder hold_user_namespace() {
     keep_namespaces(told.get());
   }
   return {process_of(pid), std::move(tell)};
+}
+
+void enter_private_space() {
+  if (!can_make_namespaces()) {
+    become_root_inside();
+  } else if (unshare(CLONE_NEWNS | CLONE_NEWNET) != 0) {
+    throw_errno(errno, "make namespaces");
+  }
+  if (mount("", "/", "none", MS_SLAVE | MS_REC, nullptr) != 0 || mount("knet-lab", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0)
+    throw_errno(errno, "put an empty directory in the place of /run, for this process alone");
 }
 
 void enter_lab(const Lab& lab) {

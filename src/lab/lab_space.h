@@ -28,6 +28,10 @@ struct Holder {
 };
 Holder hold_user_namespace();
 
+/// Moves this process into namespaces of its own (of mounts and network; without root of users too), with an empty /run:
+/// labs that it brings up from here on are seen nowhere else and are gone with its last process. Not to be left again.
+void enter_private_space();
+
 /// Joins an unprivileged lab's namespaces; does nothing for root's. Throws Error{conflict} if the holder is gone.
 void enter_lab(const Lab& lab);
 

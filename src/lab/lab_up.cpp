@@ -1,6 +1,7 @@
 #include "lab/lab_up.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -164,6 +165,7 @@ Child start_agent(const Lab& lab, const LabNode& node, int netns_fd) {
   launch.stdout_fd = launch.stderr_fd = log.get();
   launch.namespaces = {netns_fd};
   launch.new_session = true;
+  if (lab.tied) launch.death_signal = SIGTERM;
   return Child::start(launch);
 }
 
@@ -258,7 +260,8 @@ void wire(const Lab& lab, const Fd& switch_fd, const std::vector<Fd>& nodes) {
                     {Prefix(node.ip, 24), Prefix(node.ip6, 64)},
                     {lab_gateway(node.segment, Family::v4), lab_gateway(node.segment, Family::v6)}});
   }
-  wire_lab(switch_fd.get(), segments, nics, kLabMtu);
+  if (lab.cable) join_namespaces(nics.at(0), nics.at(1), kLabMtu);
+  else wire_lab(switch_fd.get(), segments, nics, kLabMtu);
 }
 
 void note_subnets(Lab& lab) {
