@@ -22,6 +22,8 @@ struct ExprText {
     out += fmt::format("multicast {} {}", e.negate, static_cast<int>(e.family));
   }
   void operator()(const NftMarkIs& e) const { out += fmt::format("mark {:#x} {:#x}", e.mask, e.value); }
+  void operator()(const NftProtocolIs& e) const { out += fmt::format("protocol {} {}", e.negate, e.protocol); }
+  void operator()(const NftUdpPortIs& e) const { out += fmt::format("udp port {}", e.port); }
   void operator()(const NftCounter&) const { out += "counter"; }
   void operator()(const NftAccept&) const { out += "accept"; }
   void operator()(const NftDrop&) const { out += "drop"; }

@@ -31,6 +31,13 @@ struct NftMarkIs {  // meta mark & mask == value
   uint32_t mask = 0xffffffff;
   uint32_t value = 0;
 };
+struct NftProtocolIs {  // meta l4proto [!=] protocol
+  uint8_t protocol = 0;
+  bool negate = false;
+};
+struct NftUdpPortIs {  // udp dport; stands behind NftProtocolIs{17}
+  uint16_t port = 0;
+};
 struct NftCounter {};
 struct NftAccept {};
 struct NftDrop {};
@@ -39,8 +46,8 @@ struct NftMasquerade {
   bool fully_random = true;
 };
 
-using NftExpr = std::variant<NftAddressIn, NftInterfaceIs, NftMulticastDestination, NftMarkIs, NftCounter, NftAccept,
-                             NftDrop, NftReturn, NftMasquerade>;
+using NftExpr = std::variant<NftAddressIn, NftInterfaceIs, NftMulticastDestination, NftMarkIs, NftProtocolIs,
+                             NftUdpPortIs, NftCounter, NftAccept, NftDrop, NftReturn, NftMasquerade>;
 
 struct NftRule {
   std::string key;  // shown by `nft list` as the comment "knet:<key>"

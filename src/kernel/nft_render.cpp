@@ -212,6 +212,19 @@ struct ExprWriter {
     if (e.mask != 0xffffffff) mask(message, &e.mask, sizeof e.mask);
     compare(message, false, &e.value, sizeof e.value);
   }
+  void operator()(const NftProtocolIs& e) {
+    meta(message, NFT_META_L4PROTO);
+    compare(message, e.negate, &e.protocol, sizeof e.protocol);
+  }
+  void operator()(const NftUdpPortIs& e) {
+    {
+      Expr expr(message, "payload");
+      message.put_be32(NFTA_PAYLOAD_DREG, NFT_REG_1).put_be32(NFTA_PAYLOAD_BASE, NFT_PAYLOAD_TRANSPORT_HEADER);
+      message.put_be32(NFTA_PAYLOAD_OFFSET, 2).put_be32(NFTA_PAYLOAD_LEN, 2);  // RFC 768
+    }
+    const uint8_t port[2] = {static_cast<uint8_t>(e.port >> 8), static_cast<uint8_t>(e.port)};
+    compare(message, false, port, sizeof port);
+  }
   void operator()(const NftCounter&) { counter(message); }
   void operator()(const NftAccept&) { verdict(message, NF_ACCEPT); }
   void operator()(const NftDrop&) { verdict(message, NF_DROP); }
