@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "core/names.h"
+#include "modes/common/guard.h"
 #include "modes/common/plain.h"
 #include "modes/common/vtep_data.h"
 
@@ -122,8 +123,11 @@ class Vxlan : public Mode {
   void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
                ModeState& out) const override {
     if (receive == Receive::yes && config.enable_v4 && direct_routing(config)) loosen_uplink(view.self, out);
+    std::vector<OuterWire> wires;
     for (const Family family : {Family::v4, Family::v6})
-      if (enabled(config, family)) desired(view, config, peers, receive, family, out);
+      if (enabled(config, family) && add_family(view, config, peers, receive, family, out))
+        wires.push_back({family, kProtocolUdp, port(config)});
+    drop_from_pods(name(), wires, config, out);
   }
 
  private:
@@ -132,15 +136,16 @@ class Vxlan : public Mode {
     uint32_t peer;
   };
 
-  static void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
-                      Family family, ModeState& out) {
+  // Whether there is a device of this family.
+  static bool add_family(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
+                         Family family, ModeState& out) {
     const Uplink& uplink = uplink_of(view.self, family);
     const Prefix& own = subnet_of(view.self.lease, family);
     if (!uplink.dev) {
       out.blocker(fmt::format("vxlan: this node has no IPv{} uplink", static_cast<int>(family)));
-      return;
+      return false;
     }
-    if (!own) return;  // no lease yet: nothing to receive for, and no address to send from
+    if (!own) return false;  // no lease yet: nothing to receive for, and no address to send from
     const bool direct = direct_routing(config);
     std::vector<Vtep> vteps;
     vteps.reserve(peers.size());
@@ -152,10 +157,11 @@ class Vxlan : public Mode {
       else
         vteps.push_back({parse_vtep_data(data_of(lease.data, family), key_of(family)).mac, peer});
     }
-    if (receive == Receive::no && vteps.empty()) return;
+    if (receive == Receive::no && vteps.empty()) return false;
     const Link device = add_device(view, config, family, uplink, own, out);
     drop_shared_macs(view, device.mac, vteps, out);
     for (const Vtep& vtep : vteps) add_vtep(device.name, view.leases[vtep.peer], family, vtep, out);
+    return true;
   }
 
   static Link add_device(const ClusterView& view, const NetworkConfig& config, Family family, const Uplink& uplink,

@@ -22,6 +22,10 @@ bool enabled(const NetworkConfig& config, Family family) {
   return family == Family::v6 ? config.enable_v6 : config.enable_v4;
 }
 
+bool is_node_address(const IpAddr& address, Family family) {
+  return address.family() == family && !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
+}
+
 bool on_link(const Uplink& uplink, const IpAddr& peer) { return uplink.dev && uplink.address.contains(peer); }
 
 void add_plain_route(const Uplink& uplink, const Lease& lease, Family family, uint32_t peer, ModeState& out) {
@@ -71,7 +75,7 @@ void check_peer_addresses(const Lease& lease) {
     const IpAddr& address = public_ip_of(lease, family);
     const char* key = family == Family::v6 ? "PublicIPv6" : "PublicIP";
     if (!address) fail(ErrorKind::config, "it has no {}", key);
-    if (address.is_unspecified() || address.is_loopback() || address.is_multicast())
+    if (!is_node_address(address, family))
       fail(ErrorKind::config, "its {} {} is not an address of a node", key, address.str());
   }
 }
