@@ -42,13 +42,27 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
+# On a slow machine (an emulated one) KNET_SLOW is how many times longer than elsewhere things may take.
+KNET_SLOW=${KNET_SLOW:-1}
+now_ms() { NOW=${EPOCHREALTIME/[.,]/}; NOW=$((NOW / 1000)); }  # into NOW: starts no program
+# slow_ms SECONDS: so many milliseconds, on a slow machine times more, into LIMIT.
+slow_ms() {
+  local whole=${1%%.*} part=000
+  [[ $1 != *.* ]] || part=${1#*.}000
+  LIMIT=$(((10#${whole:-0} * 1000 + 10#${part:0:3}) * KNET_SLOW))
+}
+slow() { echo $(($1 * KNET_SLOW)); }  # SECONDS, a whole number
+
 # eventually SECONDS COMMAND...: polls each 20 ms until the command succeeds.
 eventually() {
   local limit=$1 deadline
   shift
-  deadline=$(($(date +%s%N) + $(awk -v s="$limit" 'BEGIN { printf "%d", s * 1000 }') * 1000000))
+  slow_ms "$limit"
+  now_ms
+  deadline=$((NOW + LIMIT))
   until "$@" >/dev/null 2>&1; do
-    [[ $(date +%s%N) -lt $deadline ]] || { echo "not within $limit s: $*" >&2; "$@" >&2 || true; return 1; }
+    now_ms
+    ((NOW < deadline)) || { echo "not within $limit s (x $KNET_SLOW): $*" >&2; "$@" >&2 || true; return 1; }
     sleep 0.02
   done
 }
@@ -56,8 +70,10 @@ eventually() {
 never() {
   local limit=$1 deadline
   shift
-  deadline=$(($(date +%s%N) + $(awk -v s="$limit" 'BEGIN { printf "%d", s * 1000 }') * 1000000))
-  while [[ $(date +%s%N) -lt $deadline ]]; do
+  slow_ms "$limit"
+  now_ms
+  deadline=$((NOW + LIMIT))
+  while now_ms && ((NOW < deadline)); do
     if "$@" >/dev/null 2>&1; then echo "happened, but must not: $*" >&2; return 1; fi
     sleep 0.02
   done
@@ -66,7 +82,7 @@ never() {
 expect() {
   local want=$1 got=0
   shift
-  if [[ $(type -t "$1") == function ]]; then OUT=$("$@" 2>&1) || got=$?; else OUT=$(timeout 30 "$@" 2>&1) || got=$?; fi
+  if [[ $(type -t "$1") == function ]]; then OUT=$("$@" 2>&1) || got=$?; else OUT=$(timeout "$(slow 30)" "$@" 2>&1) || got=$?; fi
   [[ $got -eq $want ]] || { echo "$OUT"; die "exit $got, expected $want: $*"; }
 }
 contains() { [[ $OUT == *"$1"* ]] || { echo "$OUT"; die "output lacks: $1"; }; }
@@ -275,20 +291,22 @@ theirs() { # NODE
     nft list tables | grep -v knet'
 }
 # repaired WHAT NODE WANTED BREAK [TRAFFIC]: runs BREAK (shell words) in the node, then polls until `ours` is WANTED again and
-# the shell words TRAFFIC succeed; both within a second, told in ms.
+# the shell words TRAFFIC succeed; both within a second (times KNET_SLOW), told in ms.
 repaired() {
-  local what=$1 node=$2 want=$3 break=$4 traffic=${5:-true} start now
+  local what=$1 node=$2 want=$3 break=$4 traffic=${5:-true} start
   in_ns "$node" sh -ec "$break" || die "$what: could not break it"
-  start=$(date +%s%N)
+  slow_ms 1
+  now_ms
+  start=$NOW
   until [[ $(ours "$node") == "$want" ]] && eval "$traffic"; do
-    now=$(date +%s%N)
-    if ((now - start > 1000000000)); then
+    now_ms
+    if ((NOW - start > LIMIT)); then
       diff <(echo "$want") <(ours "$node") >&2 || true
-      die "$what: not repaired in 1 s"
+      die "$what: not repaired in $LIMIT ms"
     fi
   done
-  now=$(date +%s%N)
-  printf '%-40s repaired in %4d ms\n' "$what" $(((now - start) / 1000000))
+  now_ms
+  printf '%-40s repaired in %4d ms\n' "$what" $((NOW - start))
 }
 
 # After `knet leave` on each node nothing of ours may be left in its namespace.
