@@ -1,0 +1,69 @@
+// The tunnels' path in the kernel: a tc program on the TUN device's egress that puts an outer header before a packet and
+// sends it to the peer's node, and one on each uplink's ingress that takes it off (src/kernel/bpf/tunnel.c). Nothing is
+// pinned: the filters hold programs and maps, and both are found again by the filters' names, so the path outlives
+// the agent. One thread at a time, in the network namespace of the socket that it is given. It never carries a packet
+// itself. Sources: bpf(2), tc-bpf(8), include/uapi/linux/bpf.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/netstate.h"
+#include "kernel/netlink.h"
+
+namespace knet {
+
+class LinkIndex;
+
+/// The tunnels' filters of this namespace as they were found when it was made, and what is put in and taken out since.
+/// For the time of one look or one apply: it keeps descriptors of maps.
+class BpfTunnels {
+ public:
+  /// Looks at every device that may carry filters.
+  BpfTunnels(NlSocket& socket, const LinkIndex& links);
+  ~BpfTunnels();
+  BpfTunnels(const BpfTunnels&) = delete;
+  BpfTunnels& operator=(const BpfTunnels&) = delete;
+
+  /// False: a dump was interrupted or refused, there may be more filters.
+  bool whole() const;
+  /// Those with our name. digest 0 where one is not what its name says: another program than this knet's, a device's
+  /// index that is no longer so, other maps than the tunnel's other end.
+  std::vector<Filter> filters() const;
+  /// The entries of each tunnel's maps; false if they could not all be read.
+  bool peers(std::vector<TunnelPeer>& out) const;
+
+  /// Makes the filter or takes the place of the one at its key in one step: the maps, with the peers, stay those of the
+  /// tunnel's other end where there is one. Makes the device's clsact. The tunnel's device and the devices that carry
+  /// `local` and `local6` must be there.
+  NlFailure put(const Filter& filter);
+  /// The last filter of all takes the device's clsact along.
+  NlFailure remove(const Filter& filter);
+  /// Of a tunnel with a filter; ENOENT without.
+  NlFailure put(const TunnelPeer& peer);
+  NlFailure remove(const TunnelPeer& peer);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Whether the programs load and do to a packet what they shall (BPF_PROG_TEST_RUN; some kernels refuse only then).
+/// Empty if all is well; else what refused: "BPF_PROG_LOAD: Operation not permitted". Changes nothing that stays.
+std::string try_bpf_tunnel();
+
+/// What a tunnel's programs counted since its maps were made, over all CPUs.
+struct TunnelCounter {
+  DevName dev;            // the tunnel
+  std::string_view name;  // "encapsulated", "spoofed", ...: see kTunnelCounts in bpf_tunnel.cpp
+  bool dropped = false;   // packets that went no further
+  uint64_t packets = 0;
+  uint64_t bytes = 0;     // of inner packets
+};
+/// Of each tunnel that has filters in this namespace, by device. Empty where nothing may be read.
+std::vector<TunnelCounter> read_tunnel_counters();
+
+}  // namespace knet
