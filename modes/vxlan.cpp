@@ -53,10 +53,6 @@ const std::string& data_of(const BackendData& data, Family family) { return fami
 
 std::string_view key_of(Family family) { return family == Family::v6 ? "BackendV6Data" : "BackendData"; }
 
-std::string name_of(const ClusterView& view, uint32_t peer) {
-  return peer < view.names.size() ? view.names[peer] : public_ip_of(view.leases[peer], Family::v4).str();
-}
-
 class Vxlan : public Mode {
  public:
   std::string_view name() const override { return "vxlan"; }

@@ -22,6 +22,10 @@ bool enabled(const NetworkConfig& config, Family family) {
   return family == Family::v6 ? config.enable_v6 : config.enable_v4;
 }
 
+std::string name_of(const ClusterView& view, uint32_t peer) {
+  return peer < view.names.size() ? view.names[peer] : public_ip_of(view.leases[peer], Family::v4).str();
+}
+
 bool is_node_address(const IpAddr& address, Family family) {
   return address.family() == family && !address.is_unspecified() && !address.is_loopback() && !address.is_multicast();
 }

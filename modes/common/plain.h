@@ -11,6 +11,9 @@ const Prefix& subnet_of(const Lease& lease, Family family);
 const IpAddr& public_ip_of(const Lease& lease, Family family);
 bool enabled(const NetworkConfig& config, Family family);
 
+/// A peer's name for people.
+std::string name_of(const ClusterView& view, uint32_t peer);
+
 /// Whether it can be a node's: of this family, and neither unspecified nor loopback nor multicast.
 bool is_node_address(const IpAddr& address, Family family);
 
