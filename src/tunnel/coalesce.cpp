@@ -104,13 +104,14 @@ bool Coalescer::add_unfinished(const IpHeader& ip, std::span<uint8_t> packet, co
   vnet.flags = VnetHeader::kNeedsChecksum;
   vnet.csum_start = static_cast<uint16_t>(ip.size);
   vnet.csum_offset = tcp ? kTcpChecksum : kUdpChecksum;
-  if (packet.size() > mtu_) {
+  const uint32_t mtu = ip.family == Family::v6 ? mtu6_ : mtu4_;
+  if (packet.size() > mtu) {
     // How the sender would have cut a UDP super-packet can't be known.
-    if (!tcp || mtu_ <= tcp->head) return false;
+    if (!tcp || mtu <= tcp->head) return false;
     vnet.gso_type = ip.family == Family::v6 ? VnetHeader::kGsoTcp6 : VnetHeader::kGsoTcp4;
     if ((tcp->at[kTcpFlags] & 0x80) != 0) vnet.gso_type |= VnetHeader::kGsoEcn;
     vnet.hdr_len = static_cast<uint16_t>(tcp->head);
-    vnet.gso_size = static_cast<uint16_t>(mtu_ - tcp->head);
+    vnet.gso_size = static_cast<uint16_t>(mtu - tcp->head);
   }
   const iovec whole = piece(packet.data(), packet.size());
   write_(vnet, {&whole, 1});

@@ -19,9 +19,12 @@ class Coalescer {
   using Write = std::function<void(const VnetHeader& vnet, std::span<const iovec> pieces)>;
   explicit Coalescer(Write write) : write_(std::move(write)) {}
 
-  /// The device's MTU: what lies between two nodes of one machine may be a packet that was never cut up or summed (the
+  /// What the device may carry, in bytes: what lies between two nodes of one machine may be a packet that was never cut up or summed (the
   /// kernel leaves that to the last device, and a veth is none); it is handed on as such, in segments of this size.
-  void set_mtu(uint32_t mtu) { mtu_ = mtu; }
+  void set_mtu(uint32_t v4, uint32_t v6) {
+    mtu4_ = v4;
+    mtu6_ = v6;
+  }
 
   /// `packet` is exactly ip.length bytes, checked by read_ip_header; it is written to and must stay until flush().
   /// Order is kept within each flow. False if it is too big for any way on: dropped.
@@ -58,7 +61,7 @@ class Coalescer {
   void close(size_t index);
 
   Write write_;
-  uint32_t mtu_ = 1500;
+  uint32_t mtu4_ = 1500, mtu6_ = 1500;
   size_t open_ = 0;
   std::array<Flow, kFlows> flows_;
 };

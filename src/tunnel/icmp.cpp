@@ -108,10 +108,10 @@ size_t finish_v6(IcmpError error, std::span<const uint8_t> packet, const IpAddr&
 
 size_t make_icmp_error(IcmpError error, std::span<const uint8_t> packet, const IpAddr& source, uint32_t mtu,
                        std::span<uint8_t> out) {
-  const std::optional<IpHeader> ip = read_ip_header(packet);
+  const std::optional<IpHeader> ip = read_ip_header(packet, false);
   if (!ip || source.family() != ip->family || out.size() < kMostIcmp6) return 0;
   if (!one_host(ip->source(packet.data())) || !one_host(ip->destination(packet.data()))) return 0;
-  packet = packet.first(ip->length);
+  packet = packet.first(std::min<size_t>(ip->length, packet.size()));
   if (ip->family == Family::v6)
     return may_answer_v6(packet) ? finish_v6(error, packet, source, mtu, out) : 0;
   return may_answer_v4(*ip, packet) ? finish_v4(error, packet, source, mtu, out) : 0;

@@ -32,15 +32,6 @@ void set_fragmenting(int fd, bool v6, bool may) {
     try_option(fd, IPPROTO_IP, IP_MTU_DISCOVER, may ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO);
 }
 
-OuterPeer at(const IpAddr& address, uint16_t port) {
-  TunnelPeer peer;
-  peer.inner = Prefix::host(address);
-  peer.outer = address;
-  peer.port = port;
-  const PeerTable table({&peer, 1});
-  return *table.find(address);
-}
-
 msghdr message(const OuterPeer& peer, iovec* pieces, size_t count) {
   msghdr header{};
   header.msg_name = const_cast<sockaddr*>(peer.name());
@@ -77,7 +68,7 @@ Fd open_outer_socket(TunnelWire wire, const IpAddr& local, uint16_t port) {
     // A peer's kernel path sends IPv6 without the outer checksum (RFC 6935).
     if (v6) try_option(fd.get(), IPPROTO_UDP, UDP_NO_CHECK6_RX, 1);
   }
-  const OuterPeer name = at(local, udp ? port : 0);
+  const OuterPeer name = OuterPeer::of(local, udp ? port : 0);
   if (bind(fd.get(), name.name(), name.name_size()) != 0) {
     const int error = errno;
     if (udp)
@@ -91,7 +82,7 @@ Fd open_outer_socket(TunnelWire wire, const IpAddr& local, uint16_t port) {
 uint32_t path_mtu(const IpAddr& local, const OuterPeer& peer) {
   const bool v6 = local.is_v6();
   const Fd fd(socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const OuterPeer from = at(local, 0), to = at(peer.address, 9);
+  const OuterPeer from = OuterPeer::of(local, 0), to = OuterPeer::of(peer.address, 9);
   int mtu = 0;
   socklen_t size = sizeof mtu;
   if (!fd || bind(fd.get(), from.name(), from.name_size()) != 0 ||

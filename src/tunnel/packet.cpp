@@ -4,7 +4,7 @@
 
 namespace knet {
 
-std::optional<IpHeader> read_ip_header(std::span<const uint8_t> bytes) {
+std::optional<IpHeader> read_ip_header(std::span<const uint8_t> bytes, bool whole) {
   if (bytes.empty()) return std::nullopt;
   IpHeader ip;
   switch (bytes[0] >> 4) {
@@ -13,25 +13,26 @@ std::optional<IpHeader> read_ip_header(std::span<const uint8_t> bytes) {
       ip.family = Family::v4;
       ip.size = (bytes[0] & 15) * 4u;
       ip.length = get16(&bytes[2]);
-      if (ip.size < 20 || ip.length < ip.size || ip.length > bytes.size()) return std::nullopt;
+      if (ip.size < 20 || ip.size > bytes.size() || ip.length < ip.size) return std::nullopt;
       const uint16_t fragment = get16(&bytes[6]);
       ip.protocol = bytes[9];
       ip.fragment = (fragment & 0x3fff) != 0;
       ip.first = (fragment & 0x1fff) == 0;
       ip.dont_fragment = (fragment & 0x4000) != 0;
-      return ip;
+      break;
     }
     case 6:
       if (bytes.size() < 40) return std::nullopt;
       ip.family = Family::v6;
       ip.size = 40;
       ip.length = 40u + get16(&bytes[4]);
-      if (ip.length > bytes.size()) return std::nullopt;
       ip.protocol = bytes[6];
-      return ip;
+      break;
     default:
       return std::nullopt;
   }
+  if (whole && ip.length > bytes.size()) return std::nullopt;
+  return ip;
 }
 
 bool header_checksum_holds(const IpHeader& ip, const uint8_t* packet) {

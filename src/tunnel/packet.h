@@ -39,7 +39,7 @@ struct IpHeader {
   Family family = Family::none;
   uint8_t protocol = 0;     // IPv4: protocol; IPv6: of the first header after the fixed one
   uint32_t size = 0;        // bytes of the header: 20 to 60, or 40
-  uint32_t length = 0;      // bytes of the whole packet by its own word; never more than are there
+  uint32_t length = 0;      // bytes of the whole packet by its own word
   bool fragment = false;    // IPv4: a part of a packet, first or later
   bool first = true;        // IPv4: has the start of the payload
   bool dont_fragment = true;  // always so for IPv6
@@ -53,8 +53,9 @@ struct IpHeader {
 };
 
 /// Version, header length, total or payload length against what is there (RFC 791, 8200). Bytes after the packet's end
-/// are allowed, as the kernel does. Nothing if it is no IP packet.
-std::optional<IpHeader> read_ip_header(std::span<const uint8_t> bytes);
+/// are allowed, as the kernel does. Nothing if it is no IP packet. `whole` false: only its start is at hand, `length` may
+/// be more.
+std::optional<IpHeader> read_ip_header(std::span<const uint8_t> bytes, bool whole = true);
 
 /// Of an IPv4 header; true for IPv6, which has none.
 bool header_checksum_holds(const IpHeader& ip, const uint8_t* packet);

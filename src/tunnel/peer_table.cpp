@@ -5,24 +5,20 @@
 
 namespace knet {
 
-namespace {
-
-OuterPeer outer_peer(const TunnelPeer& peer) {
+OuterPeer OuterPeer::of(const IpAddr& address, uint16_t port) {
   OuterPeer outer;
-  outer.address = peer.outer;
-  if (peer.outer.is_v6()) {
+  outer.address = address;
+  if (address.is_v6()) {
     outer.to.v6.sin6_family = AF_INET6;
-    outer.to.v6.sin6_port = htons(peer.port);
-    std::memcpy(&outer.to.v6.sin6_addr, peer.outer.data(), 16);
+    outer.to.v6.sin6_port = htons(port);
+    std::memcpy(&outer.to.v6.sin6_addr, address.data(), 16);
   } else {
     outer.to.v4.sin_family = AF_INET;
-    outer.to.v4.sin_port = htons(peer.port);
-    std::memcpy(&outer.to.v4.sin_addr, peer.outer.data(), 4);
+    outer.to.v4.sin_port = htons(port);
+    std::memcpy(&outer.to.v4.sin_addr, address.data(), 4);
   }
   return outer;
 }
-
-}  // namespace
 
 uint32_t PeerTable::number4(const uint8_t* bytes) {
   uint32_t number;
@@ -84,7 +80,7 @@ PeerTable::PeerTable(std::span<const TunnelPeer> peers) {
       entries4.push_back({number4(inner.addr().data()), number4(inner.last().data()), inner.length(), owner});
     else
       entries6.push_back({number6(inner.addr().data()), number6(inner.last().data()), inner.length(), owner});
-    peers_.push_back(outer_peer(peer));
+    peers_.push_back(OuterPeer::of(peer.outer, peer.port));
     members_.push_back(peer.outer);
   }
   std::sort(members_.begin(), members_.end());

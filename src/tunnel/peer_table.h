@@ -18,6 +18,7 @@ struct OuterPeer {
     sockaddr_in v4;
     sockaddr_in6 v6;
   } to{};
+  static OuterPeer of(const IpAddr& address, uint16_t port);
   const sockaddr* name() const { return reinterpret_cast<const sockaddr*>(&to); }
   socklen_t name_size() const { return address.is_v6() ? sizeof to.v6 : sizeof to.v4; }
 };

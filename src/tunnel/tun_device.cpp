@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/tun_node.h"
 #include "tunnel/vnet.h"
 
 #ifndef TUN_F_USO4  // Linux 6.2
@@ -21,8 +22,7 @@ namespace knet {
 Fd attach_tun(const DevName& dev) {
   // TUNSETIFF makes a device of a name that is not there.
   if (if_nametoindex(dev.c_str()) == 0) throw_errno(ENODEV, "attach to {}", dev.view());
-  Fd fd(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
-  if (!fd) throw_errno(errno, "open /dev/net/tun");
+  Fd fd = open_tun_node(O_NONBLOCK);
   ifreq request{};
   std::memcpy(request.ifr_name, dev.c_str(), dev.view().size());
   request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_MULTI_QUEUE);
