@@ -44,11 +44,12 @@ std::string path_name(std::string_view mode, std::string_view datapath) {
   return datapath.empty() ? std::string(mode) : fmt::format("{}/{}", mode, datapath);
 }
 
-/// Those of the given options that this mode has.
-std::vector<std::string> options_for(const Mode& mode, const std::vector<std::string>& options) {
+/// Those of the given options that this mode has, and the datapath.
+std::vector<std::string> options_for(const Mode& mode, std::string_view datapath, const std::vector<std::string>& options) {
   std::vector<std::string> known;
   for (const std::string& option : options)
     if (find_option(mode, std::string_view(option).substr(0, option.find('=')))) known.push_back(option);
+  if (!datapath.empty()) known.push_back(fmt::format("{}={}", kDatapath, datapath));
   return known;
 }
 
@@ -89,11 +90,10 @@ bool asked(const BenchWords& words, std::string_view mode, std::string_view data
   });
 }
 
-std::string why_not(const Mode& mode, const BenchPath& path, const BenchWords& words, const KernelFeatures& kernel) {
-  const Family family = words.v6 ? Family::v6 : Family::v4;
-  if (!mode.carries(family)) return fmt::format("it carries no {}", words.v6 ? "IPv6" : "IPv4");
-  if (!kernel.known) return {};
-  return mode.unsupported(kernel, lab_network(lab_words(path, words, 0))).value_or("");
+std::string why_not(const Mode& mode, const LabWords& words, const ModeRegistry& modes, const KernelFeatures& kernel) {
+  if (!mode.carries(words.v6 ? Family::v6 : Family::v4)) return fmt::format("it carries no {}", words.v6 ? "IPv6" : "IPv4");
+  const NetworkConfig config = lab_network(words, modes);
+  return kernel.known ? mode.unsupported(kernel, config).value_or("") : "";
 }
 
 /// host-gw before the others: it is what they are compared with.
@@ -111,7 +111,7 @@ bool BenchPlan::measures(std::string_view name) const {
 
 BenchPlan plan_bench(const BenchWords& words, const ModeRegistry& modes, const KernelFeatures& kernel) {
   check(words, modes);
-  BenchPlan plan{words, {{std::string(kRawPath), {}, {}, false}}, {}};
+  BenchPlan plan{words, {{.name = std::string(kRawPath), .mode = {}, .datapath = {}, .masquerade = false}}, {}};
   for (const Mode* mode : in_order(modes)) {
     if (!mode->moves_packets()) continue;
     const std::string name(mode->name());
@@ -120,14 +120,17 @@ BenchPlan plan_bench(const BenchWords& words, const ModeRegistry& modes, const K
     for (const std::string& datapath : datapaths) {
       const bool wanted = words.modes.empty() || name == kReferenceMode || asked(words, name, datapath);
       if (!wanted) continue;
-      const std::string shown = path_name(name, datapath);
-      const std::string why = why_not(*mode, {shown, name, datapath, true}, words, kernel);
+      BenchPath path{path_name(name, datapath), name, datapath, true, options_for(*mode, datapath, words.options)};
+      const std::string why = why_not(*mode, lab_words(path, words, 0), modes, kernel);
       if (!why.empty()) {
-        plan.left_out.push_back({shown, why, asked(words, name, datapath)});
+        plan.left_out.push_back({path.name, why, asked(words, name, datapath)});
         continue;
       }
-      if (words.masquerade != "off") plan.paths.push_back({shown, name, datapath, true});
-      if (words.masquerade != "on") plan.paths.push_back({words.masquerade == "both" ? shown + ", plain" : shown, name, datapath, false});
+      if (words.masquerade != "off") plan.paths.push_back(path);
+      if (words.masquerade == "on") continue;
+      if (words.masquerade == "both") path.name += ", plain";
+      path.masquerade = false;
+      plan.paths.push_back(std::move(path));
     }
   }
   return plan;
@@ -139,8 +142,7 @@ LabWords lab_words(const BenchPath& path, const BenchWords& words, size_t number
   lab.nodes = 2;
   lab.pods = 1;
   lab.mode = path.mode;
-  if (const Mode* mode = mode_registry().find(path.mode)) lab.options = options_for(*mode, words.options);
-  if (!path.datapath.empty()) lab.options.push_back(fmt::format("{}={}", kDatapath, path.datapath));
+  lab.options = path.options;
   lab.v4 = !words.v6;
   lab.v6 = words.v6;
   lab.masquerade = path.masquerade;

@@ -26,6 +26,7 @@ struct BenchPath {
   std::string mode;
   std::string datapath;  // a value of the option Datapath; empty: nothing to choose
   bool masquerade = true;
+  std::vector<std::string> options = {};  // "Key=Value" of the mode, the datapath among them
 };
 
 struct BenchLeftOut {

@@ -132,14 +132,16 @@ Lab plan_lab(const LabWords& words) {
   return lab;
 }
 
-NetworkConfig lab_network(const LabWords& words) {
+NetworkConfig lab_network(const LabWords& words) { return lab_network(words, mode_registry()); }
+
+NetworkConfig lab_network(const LabWords& words, const ModeRegistry& modes) {
   ConfigWords config;
   if (words.v4) config.network = "10.244.0.0/16";
   if (words.v6) config.network6 = "fd00:244::/48";
   config.mode = words.mode;
   config.options = words.options;
   config.masquerade = words.masquerade;
-  return make_network_config(config, mode_registry());
+  return make_network_config(config, modes);
 }
 
 std::string describe(const Lab& lab) {

@@ -89,6 +89,7 @@ size_t lab_segments(const LabWords& words);
 Lab plan_lab(const LabWords& words);
 /// The cluster's config: 10.244.0.0/16 and fd00:244::/48. Throws Error{usage} for an unknown mode or option.
 NetworkConfig lab_network(const LabWords& words);
+NetworkConfig lab_network(const LabWords& words, const ModeRegistry& modes);
 
 /// "lab: 3 nodes x 2 pods, vxlan, store sqlite, one switch 192.168.77.0/24"
 std::string describe(const Lab& lab);
