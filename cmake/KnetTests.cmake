@@ -5,6 +5,7 @@
 #   etcd     tests/etcd/*.sh                  real etcd
 #   interop  tests/interop/*.sh               real peers
 #   surface  tests/surface/*.sh, scripts/check-*
+# The guest tier (tests/guest/run: scripts of tests/netns in a virtual machine) is not ctest's: one boot runs many.
 # tests/contract/<name>_test.cpp become executables contract_<name> that the scripts run inside what they set up.
 # tests/support/*.cpp (fakes, fixtures) is linked into each of these.
 # A script says `skip: why` and exits 77 if it can't run; it finds the program in $KNET, this build's

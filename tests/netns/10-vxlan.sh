@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Three nodes in vxlan mode on the embedded store: pods reach each other on one node and across, over exactly the
 # kernel state that facts of the mode promise; everything goes away with leave.
+# guest: always
 source "$(dirname "$0")/lib.sh"
 
 switch sw

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What is deleted or changed by hand comes back within a second, each thing by itself; nothing foreign is touched, before, during
 # or after; and routes to a node that left while the agent was down are gone after its start.
+# guest: always
 source "$(dirname "$0")/lib.sh"
 
 switch sw
@@ -42,7 +43,7 @@ afresh() { stop_agent n1; start_agents n1; }
 
 repaired "device deleted" n1 "$want" "ip link del knet.1" "$traffic"
 repaired "route deleted" n1 "$want" "ip route del $peer" "$traffic"
-repaired "route replaced by another gateway" n1 "$want" "ip route del $peer; ip route add $peer via 192.168.77.3 proto 107" "$traffic"
+repaired "route replaced by another gateway" n1 "$want" "ip route replace $peer via 192.168.77.3 proto 107" "$traffic"
 repaired "fdb entry deleted" n1 "$want" "bridge fdb del $mac dev knet.1 dst 192.168.77.2 self" "$traffic"
 repaired "neighbour deleted" n1 "$want" "ip neigh del $gateway dev knet.1" "$traffic"
 repaired "neighbour with a wrong MAC" n1 "$want" \
