@@ -59,7 +59,7 @@ std::string destination(const RouteRow& row) { return row.dst.is_host() ? row.ds
 
 void print_table(const RouteLook& look, const std::vector<RouteRow>& rows, bool wide) {
   std::vector<Column> columns{{"DESTINATION"}, {"VIA"}, {"DEV"}, {"MODE"}, {"NODE"}, {"SOURCE"}, {"STATE"}, {"SINCE"}};
-  if (wide) columns.insert(columns.end(), {{"NEXTHOP"}, {"NEIGHBOR"}, {"FDB"}, {"MTU", Column::Kind::right}, {"METRIC", Column::Kind::right}, {"FLAGS"}});
+  if (wide) columns.insert(columns.end(), {{"PATH"}, {"NEXTHOP"}, {"NEIGHBOR"}, {"FDB"}, {"FILTER"}, {"PEER"}, {"MTU", Column::Kind::right}, {"METRIC", Column::Kind::right}, {"FLAGS"}});
   columns.push_back({"WHY", Column::Kind::free});
   Table table(columns);
   const int64_t now = unix_now();
@@ -67,7 +67,7 @@ void print_table(const RouteLook& look, const std::vector<RouteRow>& rows, bool 
     std::vector<Cell> cells{destination(row), row.via.str(), row.dev, row.mode, row.node, row.source,
                             Cell(shown_state(row.state), tone_of(row.state)), since(row.since, now)};
     if (wide)
-      cells.insert(cells.end(), {row.part_nexthop, row.part_neighbor, row.part_fdb, row.mtu != 0 ? fmt::format("{}", row.mtu) : "-",
+      cells.insert(cells.end(), {row.path, row.part_nexthop, row.part_neighbor, row.part_fdb, row.part_filter, row.part_peer, row.mtu != 0 ? fmt::format("{}", row.mtu) : "-",
                                  fmt::format("{}", row.metric), row.onlink ? "onlink" : "-"});
     cells.emplace_back(row.why);
     table.add(std::move(cells));

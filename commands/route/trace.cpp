@@ -144,7 +144,7 @@ int route_trace(const RouteFlags& flags) {
     fail(ErrorKind::usage, "{} and {} are of two families; give -4 or -6, or two addresses of one", from.ip.str(), to.ip.str());
   if (!from.node.empty() && from.node != here)
     fail(ErrorKind::usage, "{} is on {}, and this is {}: only the node of the source sees the way; run it on {}", from.name, from.node, here, from.node);
-  TraceWorld world{look->view, look->desired, look->observed, look->rows, fetch_status(flags.paths.paths()).has_value(), {},
+  TraceWorld world{look->view, look->desired, look->observed, look->rows, mode_registry(), fetch_status(flags.paths.paths()).has_value(), {},
                    [&](const IpAddr& ip) { return ask(plane, ip); }};
   if (const Endpoint* endpoint = endpoint_of(look->view, from.ip)) world.source_pod = look_into(*endpoint, from.ip, to.ip);
   const Trace result = trace(world, from, to);

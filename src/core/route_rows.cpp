@@ -43,6 +43,21 @@ const T* find(const std::vector<T>& objects, const std::decay_t<typename T::Key>
   return it != objects.end() && it->key() == key ? &*it : nullptr;
 }
 
+// Whether a wanted object is fulfilled by what was seen at its key.
+bool same(const Nexthop& want, const Nexthop& seen) { return want.onlink == seen.onlink; }
+bool same(const Neighbor& want, const Neighbor& seen) { return want.mac == seen.mac; }
+bool same(const FdbEntry& want, const FdbEntry& seen) { return want.dst == seen.dst; }
+bool same(const Filter& want, const Filter& seen) { return want.digest == seen.digest; }
+bool same(const TunnelPeer& want, const TunnelPeer& seen) {
+  return want.outer == seen.outer && want.port == seen.port;
+}
+bool same(const WireguardPeer& want, const WireguardPeer& seen) {
+  return want.allowed == seen.allowed && want.keepalive == seen.keepalive &&
+         want.preshared_key == seen.preshared_key &&
+         (!want.endpoint || (want.endpoint == seen.endpoint && want.port == seen.port));
+}
+bool same(const PodMtu& want, const PodMtu& seen) { return seen.mtu <= want.mtu; }
+
 class Rows {
  public:
   Rows(const ClusterView& view, const DesiredState& desired, const Observed& observed, const Plan& plan,
@@ -59,6 +74,8 @@ class Rows {
       if (foreign.wanted.kind == Kind::link)
         foreign_links_.emplace(want_.links.at(foreign.wanted.index).name, &foreign.text);
     }
+    for (const WireguardPeer& peer : want_.wireguard_peers)
+      for (const Prefix& prefix : peer.allowed) wireguard_.emplace(std::pair(peer.dev, prefix), &peer);
   }
 
   std::vector<RouteRow> make() {
@@ -95,14 +112,14 @@ class Rows {
 
   // One part of a row: its state, and if it failed or is not as it shall be, why.
   template <typename T>
-  Part part(const T& want, std::string_view name, bool (*same)(const T&, const T&), RouteRow& row) {
+  Part part(const T& want, std::string_view name, RouteRow& row) {
     const T* seen = find(seen_.of<T>(), want.key());
     const Part part = seen == nullptr ? absent<T>() : same(want, *seen) ? Part::ok : Part::differs;
     if (part == Part::ok) return part;
     if (const std::string* reason = failure(describe(want))) {
       worsen(row, RowState::pending, fmt::format("{}: {}", name, *reason));
     } else if (part == Part::unknown) {
-      worsen(row, RowState::unknown, fmt::format("{} entries could not be read", name));
+      worsen(row, RowState::unknown, fmt::format("{} could not be read", name));
     } else {
       worsen(row, RowState::broken, fmt::format("{} {}", name, to_string(part)));
     }
@@ -133,8 +150,12 @@ class Rows {
         worsen(row, RowState::unknown, "links could not be read");
     } else if (!seen->up) {
       worsen(row, RowState::broken, fmt::format("{} is down", want.dev.view()));
-    } else if (link != nullptr && (link->type != seen->type || link->vxlan != seen->vxlan)) {
+    } else if (link != nullptr && (!link->same_make(*seen) || link->wireguard != seen->wireguard)) {
       worsen(row, RowState::broken, fmt::format("{} is not as wanted: {}", want.dev.view(), describe(*seen)));
+    } else if (const TunnelPump* userspace = pump(want.dev);
+               userspace != nullptr && !userspace->fast_path && !seen->running) {
+      // tun_detach() in drivers/net/tun.c: no carrier once its last reader is gone.
+      worsen(row, RowState::broken, fmt::format("nobody carries the packets of {}", want.dev.view()));
     }
   }
 
@@ -167,19 +188,60 @@ class Rows {
     Part nexthop = Part::none, neighbor = Part::none, fdb = Part::none;
     if (want.via) {
       if (const Nexthop* object = want.by_nexthop ? find(want_.nexthops, {want.dev, want.via}) : nullptr)
-        nexthop = part<Nexthop>(
-            *object, "nexthop", [](const Nexthop& a, const Nexthop& b) { return a.onlink == b.onlink; }, row);
+        nexthop = part(*object, "nexthop", row);
       if (const Neighbor* object = find(want_.neighbors, {want.dev, want.via})) {
-        neighbor = part<Neighbor>(
-            *object, "neighbor", [](const Neighbor& a, const Neighbor& b) { return a.mac == b.mac; }, row);
-        if (const FdbEntry* entry = find(want_.fdb, {want.dev, object->mac}))
-          fdb = part<FdbEntry>(
-              *entry, "fdb", [](const FdbEntry& a, const FdbEntry& b) { return a.dst == b.dst; }, row);
+        neighbor = part(*object, "neighbor", row);
+        if (const FdbEntry* entry = find(want_.fdb, {want.dev, object->mac})) fdb = part(*entry, "fdb", row);
       }
     }
     row.part_nexthop = to_string(nexthop);
     row.part_neighbor = to_string(neighbor);
     row.part_fdb = to_string(fdb);
+    row.part_filter = to_string(judge_filters(want, row));
+    row.part_peer = to_string(judge_peer(want, row));
+    if (const PodMtu* pod = find(want_.pod_mtus, want.dev)) judge_pod_mtu(*pod, row);
+  }
+
+  // Every filter of the tunnel counts: without the one on an uplink no answer finds back.
+  Part judge_filters(const Route& want, RouteRow& row) {
+    Part worst = Part::none;
+    for (const Filter& filter : want_.filters) {
+      if (!want.dev || filter.tunnel != want.dev) continue;
+      const std::string name =
+          fmt::format("{} filter of {}", filter.end == TunnelEnd::encap ? "encap" : "decap", filter.dev.view());
+      worst = std::max(worst, part(filter, name, row));
+    }
+    return worst;
+  }
+
+  Part judge_peer(const Route& want, RouteRow& row) {
+    if (!want.dev) return Part::none;
+    if (const TunnelPeer* peer = find(want_.tunnel_peers, {want.dev, want.dst})) return part(*peer, "tunnel peer", row);
+    const auto it = wireguard_.find({want.dev, want.dst});
+    return it != wireguard_.end() ? part(*it->second, "wireguard peer", row) : Part::none;
+  }
+
+  void judge_pod_mtu(const PodMtu& want, RouteRow& row) {
+    const PodMtu* seen = find(seen_.pod_mtus, want.dev);
+    if (seen == nullptr || same(want, *seen)) return;
+    const std::string* reason = failure(describe(want));
+    worsen(row, reason != nullptr ? RowState::pending : RowState::broken,
+           fmt::format("its MTU {} is more than the {} that fit{}", seen->mtu, want.mtu,
+                       reason != nullptr ? ": " + *reason : ""));
+  }
+
+  // The pump of a device, null for most.
+  const TunnelPump* pump(const DevName& dev) const {
+    const auto it = std::find_if(desired_.pumps.begin(), desired_.pumps.end(),
+                                 [&](const TunnelPump& candidate) { return candidate.dev == dev; });
+    return it != desired_.pumps.end() ? &*it : nullptr;
+  }
+
+  std::string_view path_of(const Route& want) const {
+    if (!want.dev) return "-";
+    const TunnelPump* userspace = pump(want.dev);
+    if (userspace == nullptr) return "kernel";
+    return userspace->fast_path ? "bpf" : "user";
   }
 
   RouteRow row_of(const Route& route) const {
@@ -191,7 +253,7 @@ class Rows {
     row.metric = route.metric;
     row.mtu = route.mtu;
     row.mode = row.node = "-";
-    row.part_nexthop = row.part_neighbor = row.part_fdb = "-";
+    row.path = row.part_nexthop = row.part_neighbor = row.part_fdb = row.part_filter = row.part_peer = "-";
     switch (route.type) {
       case RouteType::blackhole:
         row.dev = "blackhole";
@@ -215,7 +277,13 @@ class Rows {
     const std::string own_mode = view_.self.lease.mode.empty() ? view_.config.mode : view_.self.lease.mode;
     row.mode = producer == "node" ? own_mode : producer;
     row.source = producer == "pod" ? "cni" : producer == "bgp" ? "bgp" : "lease";
-    row.node = want.origin.peer < desired_.peers.size() ? desired_.peers[want.origin.peer] : view_.self.name;
+    const bool of_mode = producer != "node" && producer != "pod";
+    row.node = want.origin.peer < desired_.peers.size() ? desired_.peers[want.origin.peer]
+               : of_mode                                ? "-"
+                                                        : view_.self.name;
+    // A mode's route to no peer: what leads all of the network to its device, for those whom nobody has.
+    if (of_mode && row.node == "-") row.source = "config";
+    row.path = path_of(want);
     judge_link(want, row);
     judge_route(index, first, end, row);
     judge_parts(want, row);
@@ -261,6 +329,7 @@ class Rows {
   Ownership own_;
   std::map<uint32_t, const std::string*> foreign_;       // by index of the wanted route
   std::map<DevName, const std::string*> foreign_links_;  // by the wanted link's name
+  std::map<std::pair<DevName, Prefix>, const WireguardPeer*> wireguard_;  // wanted, by what it may send
   std::vector<RouteRow> rows_;
 };
 

@@ -1,5 +1,5 @@
 // Rows of `knet route show`: what is wanted and what is found, folded per destination: a row's state takes in the route,
-// its next hop, neighbour and fdb entry, so that "ok" is never a lie. Pure; the agent serves these rows, and the command
+// its device, next hop, neighbour, fdb entry, tunnel filters and peer, so that "ok" is never a lie. Pure; the agent serves these rows, and the command
 // makes them itself straight from store and kernel when no agent runs.
 #pragma once
 
@@ -21,7 +21,8 @@ struct RouteRow {
   std::string dev;       // device, or "blackhole"
   std::string mode;      // "vxlan", "pod", "node", "-" where not ours
   std::string node;      // node name, own name for own rows, "-"
-  std::string source;    // lease, cni, bgp, kernel, or the foreign protocol's name
+  std::string source;    // lease, cni, bgp, config, kernel, or the foreign protocol's name
+  std::string path;      // what moves its packets: "kernel", "bpf", "user" (the agent); "-" where nothing of ours does
   RowState state = RowState::ok;
   std::string why;       // empty when ok
   int64_t since = 0;     // Unix seconds of the last change of state; 0 unknown
@@ -31,6 +32,8 @@ struct RouteRow {
   bool onlink = false;
   // the parts, for -o wide: "ok", "missing", "-"
   std::string part_nexthop, part_neighbor, part_fdb;
+  std::string part_filter;  // the BPF programs of the tunnel that it goes by
+  std::string part_peer;    // the tunnel's entry for the peer: in the BPF map, or of wireguard
 };
 
 /// Failures of the last apply by object text (describe()), with the reason; from the reconciler.

@@ -4,13 +4,10 @@
 
 #include "base/error.h"
 #include "core/compose.h"
+#include "view/tunnel_way.h"
 
 namespace knet {
 namespace {
-
-// Outer IP, UDP, VXLAN and inner Ethernet headers (RFC 7348, section 5).
-constexpr uint32_t kVxlanOverIPv4 = 50;
-constexpr uint32_t kVxlanOverIPv6 = 70;
 
 bool whole(const Observed& observed, Kind kind) { return observed.complete.test(static_cast<size_t>(kind)); }
 
@@ -72,7 +69,7 @@ class Walk {
     const Link* out = link(route->dev);
     if (!out && whole(world_.observed, Kind::link)) return broken(here(), route->dev.str(), "the device is not there");
     if (out && !out->up) return broken(here(), route->dev.str(), "the device is down");
-    const bool tunnel = out && out->vxlan;
+    const bool tunnel = out && world_.desired.net.find_link(route->dev) != nullptr;
     if (tunnel ? !tunnel_hop(*route, *out) : !plain_hop(*route, route->via ? route->via : to_.ip)) return false;
     arrive(tunnel ? route->dev.str() : "");
     return true;
@@ -122,11 +119,12 @@ class Walk {
     return true;
   }
 
-  /// The wanted row that decides about the destination, if any.
+  /// The wanted row that decides about the destination, if any. What leads to nobody (the whole network into a tunnel that
+  /// answers) decides nothing.
   const RouteRow* row() const {
     const RouteRow* best = nullptr;
     for (const RouteRow& row : world_.rows)
-      if (row.dst.contains(to_.ip) && row.state != RowState::foreign && row.state != RowState::stale &&
+      if (row.dst.contains(to_.ip) && row.state != RowState::foreign && row.state != RowState::stale && row.node != "-" &&
           (!best || row.dst.length() > best->dst.length()))
         best = &row;
     return best;
@@ -183,38 +181,36 @@ class Walk {
   std::string peer_name() const { return peer_ ? view_.names[*peer_] : to_.node.empty() ? "-" : to_.node; }
 
   bool tunnel_hop(const KernelRoute& route, const Link& device) {
-    const IpAddr gateway = route.via ? route.via : to_.ip;
-    const NetState& seen = world_.observed.net;
-    const Neighbor* neighbor = find(seen.neighbors, {device.name, gateway});
     const std::string name = device.name.str();
-    IpAddr outer = peer_ ? underlay_address(device) : IpAddr{};
-    if (!neighbor) {
-      if (whole(world_.observed, Kind::neighbor))
-        return broken(here(), name, fmt::format("no neighbour entry for {} ({}){}", gateway.str(), peer_name(), row_why()));
-    } else {
-      const FdbEntry* entry = find(seen.fdb, {device.name, neighbor->mac});
-      if (!entry && whole(world_.observed, Kind::fdb))
-        return broken(here(), name, fmt::format("no fdb entry for {} ({}){}", neighbor->mac.str(), peer_name(), row_why()));
-      if (entry && outer && entry->dst != outer)
-        return broken(here(), name, fmt::format("the fdb sends to {}, but {} is at {}", entry->dst.str(), peer_name(), outer.str()));
-      if (entry) outer = entry->dst;
-    }
-    if (!outer) return broken(here(), name, fmt::format("where {} is can't be told", gateway.str()));
-    hop(here(), name, device.mtu, fmt::format("vxlan {} to {}, udp {}", device.vxlan->vni, outer.str(), device.vxlan->port));
+    const TunnelWay way = tunnel_way({world_.desired, world_.observed, device, route.via, to_.ip,
+                                      peer_ ? &view_.leases[*peer_] : nullptr, peer_name()});
+    if (!way.missing.empty()) return broken(here(), way.at, way.missing + row_why());
+    hop(here(), name, device.mtu, way.text);
     limit(device.mtu);
-    const std::optional<KernelRoute> under = world_.route(outer);
+    const std::optional<KernelRoute> under = world_.route(way.outer);
+    const std::string below = device.underlay() ? device.underlay().str() : nic_name();
     if (!under || under->type != RouteType::unicast)
-      return broken(here(), device.vxlan->underlay.str(), fmt::format("no route to {} ({})", outer.str(), peer_name()),
-                    fmt::format("ip route get {}: the network between the nodes must route it", outer.str()));
-    return plain_hop(*under, outer, outer.is_v4() ? kVxlanOverIPv4 : kVxlanOverIPv6);
+      return broken(here(), below, fmt::format("no route to {} ({})", way.outer.str(), peer_name()),
+                    fmt::format("ip route get {}: the network between the nodes must route it", way.outer.str()));
+    if (under->dev == device.name)
+      return broken(here(), name, fmt::format("{} itself is routed into the tunnel", way.outer.str()),
+                    fmt::format("ip route get {}: a route of its own must lead to it over the network between the nodes", way.outer.str()));
+    return plain_hop(*under, way.outer, overhead(device, way.outer.family()));
+  }
+
+  /// What the mode that made the device adds to a packet.
+  uint32_t overhead(const Link& device, Family family) const {
+    const Link* wanted = world_.desired.net.find_link(device.name);
+    if (!wanted || wanted->origin.producer >= world_.desired.producers.size()) return 0;
+    const Mode* mode = world_.modes.find(world_.desired.producers[wanted->origin.producer]);
+    return mode ? mode->overhead(view_.config.as_mode(mode->name()), family) : 0;
+  }
+
+  std::string nic_name() const {
+    return (to_.ip.is_v6() && view_.self.uplink6.dev ? view_.self.uplink6.dev : view_.self.uplink.dev).str();
   }
 
   std::string row_why() const { return row() && !row()->why.empty() ? "; " + row()->why : ""; }
-
-  IpAddr underlay_address(const Link& device) const {
-    const Lease& lease = view_.leases[*peer_];
-    return device.vxlan->local.is_v6() ? lease.public_ip6 : lease.public_ip;
-  }
 
   /// Out of a NIC, towards `next` or the outer destination.
   bool plain_hop(const KernelRoute& route, const IpAddr& target, uint32_t overhead = 0) {
@@ -233,7 +229,7 @@ class Walk {
   /// On the other node: nothing of it can be seen from here.
   void arrive(const std::string& tunnel) {
     if (out_.mode == "outside") return;
-    const std::string nic = (to_.ip.is_v6() && view_.self.uplink6.dev ? view_.self.uplink6.dev : view_.self.uplink.dev).str();
+    const std::string nic = nic_name();
     const std::string where = peer_name();
     if (!tunnel.empty()) hop(where, nic + " -> " + tunnel, out_.path_mtu, "decapsulated", TraceHop::How::assumed);
     else hop(where, nic.empty() ? "-" : nic, out_.path_mtu, to_.pod ? "forwarded" : "received", TraceHop::How::assumed);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/mode.h"
 #include "core/plan.h"
 #include "core/route_rows.h"
 #include "core/view.h"
@@ -45,6 +46,7 @@ struct TraceWorld {
   const DesiredState& desired;
   const Observed& observed;
   const std::vector<RouteRow>& rows;
+  const ModeRegistry& modes;
   bool agent_runs = false;
   std::optional<PodSide> source_pod;  // where it could be looked into
   /// Nothing: no route.

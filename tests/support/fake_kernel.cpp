@@ -128,6 +128,13 @@ int FakeKernel::set_mac(const DevName& name, const Mac& mac) {
   return 0;
 }
 
+int FakeKernel::set_running(const DevName& name, bool running) {
+  Link* l = link(name);
+  if (l == nullptr) return ENODEV;
+  l->running = running;
+  return 0;
+}
+
 int FakeKernel::replace(const Link& wanted) {
   Link* l = link(wanted.name);
   if (l == nullptr) return ENODEV;

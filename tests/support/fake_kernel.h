@@ -30,6 +30,7 @@ class FakeKernel : public Plane {
   int remove_link(const DevName& name);
   int set_up(const DevName& name, bool up);
   int set_mac(const DevName& name, const Mac& mac);
+  int set_running(const DevName& name, bool running);
   int remove(const Address& address);
   int remove(const Neighbor& neighbor);
   int remove(const FdbEntry& entry);

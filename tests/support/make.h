@@ -86,6 +86,73 @@ inline Link vxlan(const std::string& name, uint32_t vni, const std::string& loca
   return made;
 }
 
+inline Link tun(const std::string& name, uint32_t mtu = 1472) {
+  Link made;
+  made.name = dev(name);
+  made.type = LinkType::tun;
+  made.mtu = mtu;
+  return made;
+}
+inline Link ipip(const std::string& name, const std::string& local, const std::string& underlay) {
+  Link made;
+  made.name = dev(name);
+  made.type = LinkType::ipip;
+  made.mtu = 1480;
+  made.ipip = IpipAttrs{ip(local), dev(underlay)};
+  return made;
+}
+inline Link wireguard(const std::string& name, uint16_t port = 51820, uint8_t key = 1) {
+  Link made;
+  made.name = dev(name);
+  made.type = LinkType::wireguard;
+  made.mtu = 1420;
+  WireguardAttrs attrs;
+  attrs.port = port;
+  attrs.public_key.fill(key);
+  made.wireguard = attrs;
+  return made;
+}
+inline WireguardPeer wireguard_peer(const std::string& device, uint8_t key, const std::string& allowed,
+                                    const std::string& endpoint, uint16_t port = 51820) {
+  WireguardPeer made;
+  made.dev = dev(device);
+  made.public_key.fill(key);
+  made.allowed = {prefix(allowed)};
+  made.endpoint = ip(endpoint);
+  made.port = port;
+  return made;
+}
+/// One end of the udp tunnel `tunnel`, with its digest.
+inline Filter filter(const std::string& device, TunnelEnd end, const std::string& tunnel = "knet.udp",
+                     const std::string& local = "192.168.77.1", uint16_t port = 8285) {
+  Filter made;
+  made.dev = dev(device);
+  made.end = end;
+  made.tunnel = dev(tunnel);
+  made.wire = port != 0 ? TunnelWire::udp : TunnelWire::ipip;
+  made.port = port;
+  made.local = ip(local);
+  made.digest = digest(made);
+  return made;
+}
+inline TunnelPeer tunnel_peer(const std::string& device, const std::string& inner, const std::string& outer,
+                              uint16_t port = 8285) {
+  TunnelPeer made;
+  made.dev = dev(device);
+  made.inner = prefix(inner);
+  made.outer = ip(outer);
+  made.port = port;
+  return made;
+}
+inline PodMtu pod_mtu(const std::string& device, uint32_t mtu) {
+  PodMtu made;
+  made.dev = dev(device);
+  made.netns = "/run/netns/" + device;
+  made.ifname = "eth0";
+  made.mtu = mtu;
+  return made;
+}
+
 /// Node n1, 192.168.77.1/24 on eth0, subnet 10.244.1.0/24 of 10.244.0.0/16, in the given mode; no peers, no pods.
 inline ClusterView view_of(const std::string& mode) {
   ClusterView view;

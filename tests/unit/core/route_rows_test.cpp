@@ -73,6 +73,8 @@ TEST_CASE("a healthy node: every row ok, told as in the picture") {
   CHECK((rows[2].dev == "knet.1" && rows[2].mode == "vxlan" && rows[2].node == "n2" && rows[2].mtu == 1450));
   CHECK((rows[2].part_nexthop == "ok" && rows[2].part_neighbor == "ok" && rows[2].part_fdb == "ok"));
   CHECK(rows[1].part_fdb == "-");
+  CHECK((rows[0].path == "-" && rows[1].path == "kernel" && rows[2].path == "kernel"));
+  CHECK((rows[2].part_filter == "-" && rows[2].part_peer == "-"));
   for (const RouteRow& r : rows) CHECK((r.state == RowState::ok && r.why.empty()));
   CHECK(verdict(rows) == "3 wanted: 3 ok");
   CHECK_FALSE(has_drift(rows));
@@ -198,7 +200,7 @@ TEST_CASE("what was not read is unknown, never missing") {
     scene.kernel.add(scene.want.net.routes[2]);
     const RouteRow row = scene.row("10.244.2.0/24", without_fdb);
     CHECK(row.state == RowState::unknown);
-    CHECK(row.why == "neighbor entries could not be read");
+    CHECK(row.why == "neighbor could not be read");
     CHECK_FALSE(has_drift(scene.rows(without_fdb)));
   }
   SECTION("routes") {
@@ -206,6 +208,154 @@ TEST_CASE("what was not read is unknown, never missing") {
     CHECK(row.state == RowState::unknown);
     CHECK(row.why == "routes could not be read");
   }
+}
+
+namespace {
+
+// Node n1 with one peer by a BPF tunnel and one by wireguard, and a pod.
+struct Tunnels : Scene {
+  Tunnels() {
+    want.producers = {"node", "pod", "udp", "wireguard"};
+    want.peers = {"n2", "n3"};
+    NetState& net = want.net;
+    net = {};
+    net.links = {tun("knet.udp"), wireguard("knet.wg")};
+    net.filters = {filter("knet.udp", TunnelEnd::encap), filter("eth0", TunnelEnd::decap)};
+    net.tunnel_peers = {tunnel_peer("knet.udp", "10.244.2.0/24", "192.168.77.2", 8285)};
+    net.wireguard_peers = {wireguard_peer("knet.wg", 3, "10.244.3.0/24", "192.168.77.3")};
+    TunnelPump pump;
+    pump.dev = dev("knet.udp");
+    pump.fast_path = true;
+    want.pumps = {pump};
+    Route to_n2 = route("10.244.2.0/24", "knet.udp"), to_n3 = route("10.244.3.0/24", "knet.wg");
+    to_n2.origin = {2, 0};
+    to_n3.origin = {3, 1};
+    Route rest = route("10.244.0.0/16", "knet.udp");
+    rest.origin = {2, Origin::kNoPeer};
+    Route pod = route("10.244.1.2/32", "knet5e1c0a9b7d2");
+    pod.origin = {1, Origin::kNoPeer};
+    net.routes = {to_n2, to_n3, rest, pod};
+    net.pod_mtus = {pod_mtu("knet5e1c0a9b7d2", 1472)};
+    sort_by_key(net);
+    converge();
+  }
+  void converge() {
+    const Observed seen = kernel.observe(all_kinds());
+    CHECK(kernel.apply(diff(want, seen, own)).empty());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("tunnels: by which way packets go, and every part that they need") {
+  Tunnels scene;
+  const RouteRow by_udp = scene.row("10.244.2.0/24"), by_wireguard = scene.row("10.244.3.0/24");
+  CHECK(by_udp.state == RowState::ok);
+  CHECK((by_udp.path == "bpf" && by_udp.part_filter == "ok" && by_udp.part_peer == "ok" && by_udp.node == "n2"));
+  CHECK(by_wireguard.state == RowState::ok);
+  CHECK((by_wireguard.path == "kernel" && by_wireguard.part_filter == "-" && by_wireguard.part_peer == "ok"));
+  const RouteRow rest = scene.row("10.244.0.0/16");
+  CHECK((rest.state == RowState::ok && rest.mode == "udp" && rest.node == "-" && rest.source == "config"));
+  CHECK(rest.part_peer == "-");
+  CHECK(scene.row("10.244.1.2/32").state == RowState::ok);
+  CHECK(verdict(scene.rows()) == "4 wanted: 4 ok");
+  CHECK_FALSE(has_drift(scene.rows()));
+}
+
+TEST_CASE("tunnels: a row is not ok while a filter, a peer or the device is not") {
+  Tunnels scene;
+  std::string dst = "10.244.2.0/24", why;
+  SECTION("the filter that sends") {
+    scene.kernel.remove(filter("knet.udp", TunnelEnd::encap));
+    why = "encap filter of knet.udp missing";
+    CHECK(scene.row(dst).part_filter == "missing");
+    CHECK(scene.row(dst).part_peer == "ok");
+    CHECK(scene.row("10.244.0.0/16").state == RowState::broken);
+    CHECK(scene.row("10.244.3.0/24").state == RowState::ok);
+  }
+  SECTION("the filter that receives") {
+    scene.kernel.remove(filter("eth0", TunnelEnd::decap));
+    why = "decap filter of eth0 missing";
+  }
+  SECTION("another program in its place") {
+    scene.kernel.spoil_filter(filter("eth0", TunnelEnd::decap).key());
+    why = "decap filter of eth0 differs";
+    CHECK(scene.row(dst).part_filter == "differs");
+  }
+  SECTION("map entry") {
+    scene.kernel.remove(tunnel_peer("knet.udp", "10.244.2.0/24", "192.168.77.2", 8285));
+    why = "tunnel peer missing";
+    CHECK(scene.row(dst).part_peer == "missing");
+    CHECK(scene.row("10.244.0.0/16").state == RowState::ok);
+  }
+  SECTION("map entry with another address") {
+    scene.kernel.add(tunnel_peer("knet.udp", "10.244.2.0/24", "192.168.77.99", 8285));
+    why = "tunnel peer differs";
+  }
+  SECTION("wireguard peer") {
+    scene.kernel.remove(wireguard_peer("knet.wg", 3, "10.244.3.0/24", "192.168.77.3"));
+    dst = "10.244.3.0/24";
+    why = "wireguard peer missing";
+  }
+  SECTION("wireguard peer that may send for another") {
+    scene.kernel.add(wireguard_peer("knet.wg", 3, "10.244.9.0/24", "192.168.77.3"));
+    dst = "10.244.3.0/24";
+    why = "wireguard peer differs";
+  }
+  SECTION("wireguard on another port") {
+    scene.want.net.links[1].wireguard->port = 1;
+    dst = "10.244.3.0/24";
+    why = "knet.wg is not as wanted: " + describe(*scene.kernel.net().find_link(dev("knet.wg")));
+  }
+  SECTION("a pod whose MTU was not lowered") {
+    scene.want.net.pod_mtus[0].mtu = 1400;
+    dst = "10.244.1.2/32";
+    why = "its MTU 1472 is more than the 1400 that fit";
+  }
+  SECTION("userspace carries, and its reader is gone") {
+    scene.want.pumps[0].fast_path = false;
+    scene.want.net.filters.clear();
+    scene.want.net.tunnel_peers.clear();
+    scene.converge();
+    CHECK(scene.row(dst).path == "user");
+    CHECK(scene.row(dst).state == RowState::ok);
+    scene.kernel.set_running(dev("knet.udp"), false);
+    why = "nobody carries the packets of knet.udp";
+  }
+  const RouteRow row = scene.row(dst);
+  CHECK(row.state == RowState::broken);
+  CHECK(row.why == why);
+  CHECK(has_drift(scene.rows()));
+}
+
+TEST_CASE("tunnels: the kernel's own path needs no reader") {
+  Tunnels scene;
+  scene.kernel.set_running(dev("knet.udp"), false);
+  CHECK(scene.row("10.244.2.0/24").state == RowState::ok);
+}
+
+TEST_CASE("tunnels: what could not be read is unknown") {
+  Tunnels scene;
+  const Kinds read = all_kinds() & ~only(Kind::tunnel_peer) & ~only(Kind::wireguard_peer);
+  CHECK(scene.row("10.244.2.0/24", read).state == RowState::unknown);
+  CHECK(scene.row("10.244.2.0/24", read).why == "tunnel peer could not be read");
+  CHECK(scene.row("10.244.3.0/24", read).part_peer == "unknown");
+}
+
+TEST_CASE("tunnels: while the mode changes, peers go by different devices") {
+  Tunnels scene;
+  // n2 announced wireguard a moment ago: its row is over the new device, and what went over the old one stale.
+  NetState& net = scene.want.net;
+  net.wireguard_peers.push_back(wireguard_peer("knet.wg", 2, "10.244.2.0/24", "192.168.77.2"));
+  net.tunnel_peers.clear();
+  for (Route& r : net.routes)
+    if (r.dst == prefix("10.244.2.0/24")) std::tie(r.dev, r.origin.producer) = std::tuple(dev("knet.wg"), uint16_t{3});
+  sort_by_key(net);
+  CHECK(scene.row("10.244.2.0/24").why == "found instead: route 10.244.2.0/24 dev knet.udp");
+  CHECK(scene.row("10.244.2.0/24").mode == "wireguard");
+  scene.converge();
+  CHECK(verdict(scene.rows()) == "4 wanted: 4 ok");
+  CHECK(scene.row("10.244.0.0/16").mode == "udp");
 }
 
 TEST_CASE("protocols have iproute2's names, or their number") {
