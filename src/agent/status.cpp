@@ -46,6 +46,10 @@ Json pairs(const std::vector<std::pair<std::string, std::string>>& items, const 
 std::string format_status(const StatusSnapshot& s) {
   Json wanted = Json::object();
   for (const auto& [kind, count] : s.wanted) wanted[kind] = count;
+  Json paths = Json::array();
+  for (const auto& [mode, name, why] : s.datapaths) paths.push_back({{"mode", mode}, {"datapath", name}, {"why", why}});
+  Json mode_counters = Json::object();
+  for (const auto& [name, count] : s.mode_counters) mode_counters[name] = count;
   const Json tree = {
       {"schema", s.schema},
       {"node", s.node},
@@ -61,6 +65,9 @@ std::string format_status(const StatusSnapshot& s) {
         {"revision", s.revision},
         {"last_error", s.store_error}}},
       {"mode", s.mode},
+      {"announced", s.announced},
+      {"receives", s.receives},
+      {"datapaths", std::move(paths)},
       {"network", s.network},
       {"network6", s.network6},
       {"subnet", s.subnet},
@@ -86,6 +93,7 @@ std::string format_status(const StatusSnapshot& s) {
       {"fought_over", s.fought_over},
       {"failures", pairs(s.failures, "object", "reason")},
       {"counters", {{"turns", s.turns}, {"applied", s.applied}, {"repairs", s.repairs}, {"failed_ops", s.failed_ops}}},
+      {"mode_counters", std::move(mode_counters)},
       {"first_route_seconds", s.first_route_seconds},
       {"last_turn_ms", s.last_turn_ms},
   };
@@ -111,6 +119,19 @@ StatusSnapshot parse_status(std::string_view json) {
     read(*store, "last_error", s.store_error);
   }
   read(tree, "mode", s.mode);
+  read(tree, "announced", s.announced);
+  read(tree, "receives", s.receives);
+  if (auto paths = tree.find("datapaths"); paths != tree.end() && paths->is_array())
+    for (const auto& item : *paths)
+      if (item.is_object()) {
+        StatusSnapshot::Path& path = s.datapaths.emplace_back();
+        read(item, "mode", path.mode);
+        read(item, "datapath", path.name);
+        read(item, "why", path.why);
+      }
+  if (auto counts = tree.find("mode_counters"); counts != tree.end() && counts->is_object())
+    for (const auto& [name, count] : counts->items())
+      if (count.is_number_unsigned()) s.mode_counters.emplace_back(name, count.get<uint64_t>());
   read(tree, "network", s.network);
   read(tree, "network6", s.network6);
   read(tree, "subnet", s.subnet);
@@ -174,6 +195,9 @@ std::string format_routes(const std::string& node, const std::vector<RouteRow>& 
     item["nexthop"] = row.part_nexthop;
     item["neighbor"] = row.part_neighbor;
     item["fdb"] = row.part_fdb;
+    item["filter"] = row.part_filter;
+    item["peer"] = row.part_peer;
+    item["path"] = row.path;
     list.push_back(std::move(item));
   }
   const Json tree = {
@@ -217,6 +241,9 @@ std::vector<RouteRow> parse_routes(std::string_view json) {
     read(item, "nexthop", row.part_nexthop);
     read(item, "neighbor", row.part_neighbor);
     read(item, "fdb", row.part_fdb);
+    read(item, "filter", row.part_filter);
+    read(item, "peer", row.part_peer);
+    read(item, "path", row.path);
     rows.push_back(std::move(row));
   }
   return rows;
