@@ -17,7 +17,7 @@ NftRule drop(std::string key, const OuterWire& wire, std::vector<NftExpr> which)
   NftRule rule;
   rule.key = std::move(key);
   rule.exprs = {NftProtocolIs{.protocol = wire.protocol}};
-  if (wire.port != 0) rule.exprs.push_back(NftPortIs{.port = wire.port});
+  if (wire.port != 0) rule.exprs.push_back(NftUdpPortIs{.port = wire.port});
   for (NftExpr& expr : which) rule.exprs.push_back(std::move(expr));
   rule.exprs.push_back(NftCounter{});
   rule.exprs.push_back(NftDrop{});

@@ -22,6 +22,7 @@ struct NodePaths {
   std::filesystem::path node_name() const { return state_dir / "node-name"; }
   std::filesystem::path machine_id() const { return state_dir / "machine-id"; }  // where /etc/machine-id won't do
   std::filesystem::path node_file() const { return state_dir / "node.json"; }    // NodeSettings as enrolled
+  std::filesystem::path wireguard_key() const { return state_dir / "wg.key"; }   // private: 0600
   std::filesystem::path view_cache() const { return state_dir / "view.cache"; }
   std::filesystem::path ipam() const { return state_dir / "ipam"; }
   std::filesystem::path installed() const { return state_dir / "installed.json"; }
