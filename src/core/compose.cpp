@@ -144,6 +144,11 @@ void add_link_sysctls(DesiredState& state) {
         std::any_of(state.net.addresses.begin(), state.net.addresses.end(),
                     [&](const Address& address) { return address.dev == link.name && address.prefix.is_v6(); });
     if (holds_v6) add("net/ipv6/conf/" + dev + "/disable_ipv6", "0");
+    if (link.type == LinkType::tun) {
+      // It has no carrier while no agent holds it, and the kernel's path goes on. For IPv4 it is max(all, device).
+      add("net/ipv4/conf/" + dev + "/ignore_routes_with_linkdown", "0");
+      add("net/ipv6/conf/" + dev + "/ignore_routes_with_linkdown", "0");
+    }
   }
 }
 
@@ -176,6 +181,12 @@ DesiredState compose(const ClusterView& view, const ModeRegistry& modes) {
   return state;
 }
 
+bool takes_part(const ClusterView& view, const Mode& mode) {
+  return receives(view, mode.name()) || std::any_of(view.leases.begin(), view.leases.end(), [&](const Lease& lease) {
+           return lease.mode == mode.name();
+         });
+}
+
 Ownership ownership_of(const ClusterView& view) {
   Ownership own;
   own.networks = view.config.networks();
@@ -193,9 +204,7 @@ ModeMtu pod_mtu(const ClusterView& view, const ModeRegistry& modes) {
     if (by_mode != 0 && (mtu == 0 || by_mode < mtu)) mtu = by_mode;
   };
   for (const Mode* mode : modes.all()) {
-    const bool spoken = std::any_of(view.leases.begin(), view.leases.end(),
-                                    [&](const Lease& lease) { return lease.mode == mode->name(); });
-    if (!spoken && !receives(view, mode->name())) continue;
+    if (!takes_part(view, *mode)) continue;
     const ModeMtu mtu = mode->mtu(view.config.as_mode(mode->name()), view.self);
     lower(least.v4, mtu.v4);
     lower(least.v6, mtu.v6);

@@ -141,7 +141,7 @@ class Diff {
   static bool differs(const WireguardPeer& want, const WireguardPeer& seen) {
     return want.allowed != seen.allowed || want.keepalive != seen.keepalive ||
            want.preshared_key != seen.preshared_key ||
-           (want.endpoint && (want.endpoint != seen.endpoint || want.port != seen.port));
+           (want.endpoint && !seen.roamed && (want.endpoint != seen.endpoint || want.port != seen.port));
   }
   static bool differs(const Filter& want, const Filter& seen) { return want.digest != seen.digest; }
   static bool differs(const TunnelPeer& want, const TunnelPeer& seen) {

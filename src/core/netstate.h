@@ -175,6 +175,7 @@ struct WireguardPeer {
   uint16_t keepalive = 0;                     // seconds; 0: none
   std::vector<Prefix> allowed;                // sorted
   std::optional<WireguardKey> preshared_key;  // secret: compared, never described
+  bool roamed = false;                        // observed only: in session, and where it is it told by itself (behind NAT)
   Origin origin;
   using Key = std::tuple<DevName, WireguardKey>;
   Key key() const { return {dev, public_key}; }

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "core/names.h"
+#include "core/ownership.h"
 #include "kernel/plane_state.h"
 #include "kernel/rtnl.h"
 #include "kernel/rtnl_read.h"
@@ -41,12 +42,25 @@ Observed LinuxPlane::State::observe(Kinds kinds) {
     if (whole && wants(kinds, kind)) seen.complete.set(static_cast<size_t>(kind));
   };
   Kinds by_device = only(Kind::link) | only(Kind::address) | only(Kind::neighbor) | only(Kind::fdb) |
-                    only(Kind::nexthop) | only(Kind::route);
+                    only(Kind::wireguard_peer) | only(Kind::pod_mtu) | only(Kind::nexthop) | only(Kind::route);
   if ((kinds & by_device).any()) {
     std::vector<Link> links;
     // Without all names, nothing that hangs on a device can be said to be read whole.
     bool named = read_links(route, links);
     LinkIndex index(links);
+    if (wants(kinds, Kind::link) || wants(kinds, Kind::wireguard_peer)) {
+      std::vector<WireguardPeer> peers;
+      done(Kind::wireguard_peer, read_wireguard(links, peers) && named);
+      if (wants(kinds, Kind::wireguard_peer)) net.wireguard_peers = std::move(peers);
+    }
+    done(Kind::pod_mtu, named);
+    if (wants(kinds, Kind::pod_mtu))
+      for (const Link& link : links)
+        if (link.type == LinkType::veth && Ownership::is_pod_link(link.name.view())) {
+          PodMtu& pod = net.pod_mtus.emplace_back();
+          pod.dev = link.name;
+          pod.mtu = link.mtu;
+        }
     done(Kind::link, named);
     if (wants(kinds, Kind::link)) net.links = std::move(links);
     if (wants(kinds, Kind::address)) done(Kind::address, read_addresses(route, index, net.addresses) && named);
@@ -86,6 +100,21 @@ Observed LinuxPlane::State::observe(Kinds kinds) {
   if (wants(kinds, Kind::nft_table)) done(Kind::nft_table, nft.read_tables(net.nft_tables));
   sort_by_key(net);
   return seen;
+}
+
+bool LinuxPlane::State::read_wireguard(std::vector<Link>& links, std::vector<WireguardPeer>& peers) {
+  bool whole = true;
+  for (Link& link : links) {
+    if (link.type != LinkType::wireguard) continue;
+    // Foreign ones too: two can't listen on one port.
+    const bool ours = link.ours && is_agent_link(link.name.view());
+    WireguardAttrs attrs;
+    std::vector<WireguardPeer> others;
+    const bool read = wireguard.read(link.name, link.index, attrs, ours ? peers : others);
+    if (read) link.wireguard = attrs;
+    whole = whole && (read || !ours);
+  }
+  return whole;
 }
 
 std::optional<LinuxPlane::RouteAnswer> LinuxPlane::route_to(const IpAddr& dst, const IpAddr& src, const DevName& in) {

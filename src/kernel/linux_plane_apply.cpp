@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "kernel/linux_plane_links.h"
 #include "kernel/plane_state.h"
+#include "kernel/pod_mtu.h"
 #include "kernel/rtnl.h"
 #include "kernel/rtnl_read.h"
 #include "kernel/sysctl.h"
@@ -79,13 +80,14 @@ bool means_gone(int error) { return error == ENOENT || error == ESRCH || error =
 
 class Applying {
  public:
-  Applying(const Plan& plan, NlSocket& socket, NftTables& nft)
-      : plan_(plan), socket_(socket), nft_(nft), links_(socket), batch_(socket) {}
+  Applying(const Plan& plan, NlSocket& socket, NftTables& nft, Wireguard& wireguard)
+      : plan_(plan), socket_(socket), nft_(nft), wireguard_(wireguard), links_(socket, wireguard), batch_(socket) {}
 
   std::vector<OpResult> run() {
     for (stage_ = 0; stage_ < plan_.stages.size(); ++stage_) {
       const Stage& stage = plan_.stages[stage_];
       for (op_ = 0; op_ < stage.ops.size(); ++op_) dispatch(stage.ops[op_]);
+      send_wireguard_peers();
       for (NlFailure& failure : batch_.finish()) note(stage.ops[failure.cookie], failure);
     }
     std::sort(failed_.begin(), failed_.end(), [](const OpResult& a, const OpResult& b) {
@@ -113,9 +115,11 @@ class Applying {
       case Kind::fdb:
         return fdb(op, object<FdbEntry>(op));
       case Kind::wireguard_peer:
+        return wireguard_peer(op, object<WireguardPeer>(op));
+      case Kind::pod_mtu:
+        return now(op, lower_pod_mtu(socket_, object<PodMtu>(op)));
       case Kind::filter:
       case Kind::tunnel_peer:
-      case Kind::pod_mtu:
         return fail_op(EOPNOTSUPP, "this plane can't do that");
       case Kind::nexthop:
         return nexthop(op, object<Nexthop>(op));
@@ -233,6 +237,22 @@ class Applying {
     send();
   }
 
+  /// Gathered by device, and sent when the stage or the device ends.
+  void wireguard_peer(const Op& op, const WireguardPeer& peer) {
+    int index = device_for(op, peer.dev);
+    if (!index) return;
+    if (index != wireguard_index_) send_wireguard_peers();
+    wireguard_index_ = index;
+    wireguard_peers_.push_back({&peer, op.verb == Verb::remove, static_cast<uint32_t>(op_)});
+  }
+  void send_wireguard_peers() {
+    if (wireguard_peers_.empty()) return;
+    const auto& ops = plan_.stages[stage_].ops;
+    for (NlFailure& failure : wireguard_.set_peers(wireguard_index_, wireguard_peers_))
+      note(ops[failure.cookie], failure);
+    wireguard_peers_.clear();
+  }
+
   void nexthop(const Op& op, const Nexthop& nexthop) {
     nhmsg head{};
     if (op.verb == Verb::remove) {
@@ -325,6 +345,7 @@ class Applying {
   const Plan& plan_;
   NlSocket& socket_;
   NftTables& nft_;
+  Wireguard& wireguard_;
   LinkMaker links_;
   NlBatch batch_;
   NlMessage message_;
@@ -334,6 +355,8 @@ class Applying {
   std::vector<OpResult> failed_;
   std::vector<DevName> failed_links_;
   std::vector<std::pair<DevName, int>> indexes_;
+  int wireguard_index_ = 0;
+  std::vector<WireguardPeerOp> wireguard_peers_;
 };
 
 }  // namespace
@@ -345,7 +368,7 @@ std::vector<OpResult> LinuxPlane::State::apply(const Plan& plan) {
         const Sysctl& sysctl = plan.desired->sysctls[op.object.index];
         sysctls[sysctl.path] = sysctl.dev;
       }
-  return Applying(plan, route, nft).run();
+  return Applying(plan, route, nft, wireguard).run();
 }
 
 }  // namespace knet

@@ -4,12 +4,13 @@
 
 #include "core/netstate.h"
 #include "kernel/netlink.h"
+#include "kernel/wireguard.h"
 
 namespace knet {
 
 class LinkMaker {
  public:
-  explicit LinkMaker(NlSocket& socket) : socket_(socket) {}
+  LinkMaker(NlSocket& socket, Wireguard& wireguard) : socket_(socket), wireguard_(wireguard) {}
 
   /// Makes it, marks it with our alias, and only then sets it up. What could not be marked is removed again: it would
   /// be foreign to the next scan.
@@ -21,9 +22,14 @@ class LinkMaker {
 
  private:
   NlFailure make_vxlan(const Link& link);
+  NlFailure make_ipip(const Link& link);
+  NlFailure make_wireguard(const Link& link);
+  NlFailure make_tun(const Link& link);
   NlFailure mark(const Link& link);
+  void begin_new(const Link& link);
 
   NlSocket& socket_;
+  Wireguard& wireguard_;
   NlMessage message_;
 };
 

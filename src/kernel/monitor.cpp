@@ -37,9 +37,9 @@ Whose whose(std::string_view name) {
 
 const Kinds kOnAnyLink =
     only(Kind::link) | only(Kind::address) | only(Kind::sysctl) | only(Kind::nexthop) | only(Kind::route);
-const Kinds kOnAgentLink = kOnAnyLink | only(Kind::neighbor) | only(Kind::fdb);
+const Kinds kOnAgentLink = kOnAnyLink | only(Kind::neighbor) | only(Kind::fdb) | only(Kind::wireguard_peer);
 // A pod's veth: only its host routes hang on it, and they vanish silently when it goes down.
-const Kinds kOnPodLink = only(Kind::link) | only(Kind::route);
+const Kinds kOnPodLink = only(Kind::link) | only(Kind::route) | only(Kind::pod_mtu);
 // An address that goes takes IPv4 routes along without a word.
 const Kinds kOnAddress = only(Kind::address) | only(Kind::nexthop) | only(Kind::route);
 

@@ -4,6 +4,8 @@
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
+#include <linux/if_tun.h>
+#include <linux/if_tunnel.h>
 #include <linux/ipv6.h>
 #include <linux/neighbour.h>
 #include <linux/nexthop.h>
@@ -26,6 +28,8 @@ LinkType link_type_of(std::string_view kind, uint16_t arphrd) {
   if (kind == "veth") return LinkType::veth;
   if (kind == "bridge") return LinkType::bridge;
   if (kind == "vxlan") return LinkType::vxlan;
+  if (kind == "ipip") return LinkType::ipip;
+  if (kind == "wireguard") return LinkType::wireguard;
   return arphrd == ARPHRD_LOOPBACK ? LinkType::loopback : LinkType::other;
 }
 
@@ -39,6 +43,23 @@ VxlanAttrs parse_vxlan(Attr data, int& underlay) {
   vxlan.learning = attrs[IFLA_VXLAN_LEARNING].u8() != 0;
   underlay = static_cast<int>(attrs[IFLA_VXLAN_LINK].u32());
   return vxlan;
+}
+
+/// Nothing where it has one remote end, or is driven by routes' metadata: those are none that knet would make.
+std::optional<IpipAttrs> parse_ipip(Attr data, int& underlay) {
+  Attrs<IFLA_IPTUN_COLLECT_METADATA> attrs(data);
+  if (attrs[IFLA_IPTUN_REMOTE].u32() != 0 || attrs[IFLA_IPTUN_COLLECT_METADATA]) return std::nullopt;
+  underlay = static_cast<int>(attrs[IFLA_IPTUN_LINK].u32());
+  IpipAttrs ipip;
+  ipip.local = attrs[IFLA_IPTUN_LOCAL].ip();
+  return ipip;
+}
+
+/// Whether it is made as ours are; with other flags the tunnels' two ways could not use it.
+bool is_our_kind_of_tun(Attr data) {
+  Attrs<IFLA_TUN_MULTI_QUEUE> attrs(data);
+  return attrs[IFLA_TUN_TYPE].u8() == IFF_TUN && !attrs[IFLA_TUN_PI].u8() && attrs[IFLA_TUN_VNET_HDR].u8() &&
+         attrs[IFLA_TUN_PERSIST].u8() && attrs[IFLA_TUN_MULTI_QUEUE].u8();
 }
 
 bool ipv6_disabled(Attr af_spec) {
@@ -69,6 +90,8 @@ Link parse_link(const nlmsghdr* message, int& underlay) {
   link.no_ipv6 = ipv6_disabled(attrs[IFLA_AF_SPEC]);
   if (Attr peer = attrs[IFLA_LINK_NETNSID]) link.peer_netns = static_cast<int>(peer.u32());
   if (link.type == LinkType::vxlan) link.vxlan = parse_vxlan(info[IFLA_INFO_DATA], underlay);
+  if (link.type == LinkType::ipip) link.ipip = parse_ipip(info[IFLA_INFO_DATA], underlay);
+  if (info[IFLA_INFO_KIND].text() == "tun" && is_our_kind_of_tun(info[IFLA_INFO_DATA])) link.type = LinkType::tun;
   return link;
 }
 
@@ -104,7 +127,10 @@ bool read_links(NlSocket& socket, std::vector<Link>& out) {
   });
   for (auto [position, index] : underlays)
     for (size_t i = start; i < out.size(); ++i)
-      if (out[i].index == index) out[position].vxlan->underlay = out[i].name;
+      if (out[i].index == index) {
+        Link& link = out[position];
+        (link.vxlan ? link.vxlan->underlay : link.ipip->underlay) = out[i].name;
+      }
   return result == Dump::whole;
 }
 

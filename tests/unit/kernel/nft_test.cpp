@@ -71,6 +71,9 @@ TEST_CASE("each expression is listed by nft as meant") {
   CHECK(listed(nft, NftMulticastDestination{false, Family::v6}) == "ip6 daddr ff00::/8" + comment);
   CHECK(listed(nft, NftMarkIs{0xffffffff, 7}) == "meta mark 0x00000007" + comment);
   CHECK(contains(listed(nft, NftMarkIs{0x4000, 0x4000}), "meta mark & 0x00004000"));
+  CHECK(listed(nft, NftProtocolIs{4, false}) == "meta l4proto ipencap" + comment);
+  CHECK(listed(nft, NftProtocolIs{41, true}) == "meta l4proto != ipv6" + comment);
+  CHECK(listed(nft, NftUdpPortIs{8285}) == "th dport 8285" + comment);
   CHECK(listed(nft, NftCounter{}) == "counter packets 0 bytes 0" + comment);
   CHECK(listed(nft, NftAccept{}) == "accept" + comment);
   CHECK(listed(nft, NftDrop{}) == "drop" + comment);
