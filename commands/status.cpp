@@ -49,6 +49,14 @@ std::string mtu_text(const StatusSnapshot& status) {
   return fmt::format("{}", status.mtu_v4 != 0 ? status.mtu_v4 : status.mtu_v6);
 }
 
+/// "host-gw (vxlan still announced)", "host-gw (vxlan still received)".
+std::string mode_text(const StatusSnapshot& status) {
+  std::vector<std::string> besides;
+  if (!status.announced.empty() && status.announced != status.mode) besides.push_back(status.announced + " still announced");
+  if (!status.receives.empty()) besides.push_back(join(status.receives, ", ") + " still received");
+  return besides.empty() ? status.mode : fmt::format("{} ({})", status.mode, join(besides, "; "));
+}
+
 void print_status(const StatusSnapshot& status, bool all) {
   const int64_t now = unix_now();
   Table table({{""}, {"", Column::Kind::free}});
@@ -67,8 +75,10 @@ void print_status(const StatusSnapshot& status, bool all) {
   table.add({"subnet", lease_text(status, now)});
   if (status.mode.empty()) table.add({"mode", "-"});
   else
-    table.add({"mode", fmt::format("{}, pods' MTU {}, network {}", status.mode, mtu_text(status),
+    table.add({"mode", fmt::format("{}, pods' MTU {}, network {}", mode_text(status), mtu_text(status),
                                    trim(status.network + " " + status.network6))});
+  for (const StatusSnapshot::Path& path : status.datapaths)
+    table.add({"datapath", fmt::format("{}: {}{}{}", path.mode, path.name, path.why.empty() ? "" : ", ", path.why)});
   table.add({"peers", fmt::format("{}{}", status.peers, status.peers_silent == 0 ? "" : fmt::format(", {} silent", status.peers_silent))});
   table.add({"pods", fmt::format("{}", status.pods)});
   table.add({"kernel", fmt::format("{} wanted{}{}", count_of(status.objects, "object"), counts.empty() ? "" : ": " + counts,

@@ -32,9 +32,16 @@ int print_plan(const AgentOptions& options) {
 int run_once(const AgentOptions& options) {
   const Fd single = claim_namespace();
   LinuxPlane plane;
-  const Enrolment enrolment = enrol(options.paths, options.settings, plane, {});
+  Enrolment enrolment = enrol(options.paths, options.settings, plane, {});
   for (const std::string& notice : enrolment.notices) log::warning("{}", notice);
-  const OnceReport report = apply_once(options.paths, options.settings, plane, enrolment, options.adopt_flannel);
+  OnceReport report = apply_once(options.paths, options.settings, plane, enrolment, options.adopt_flannel);
+  if (report.failures.empty() && announce_config_mode(options.settings, enrolment))
+    report = apply_once(options.paths, options.settings, plane, enrolment, options.adopt_flannel);
+  for (const TunnelPump& pump : report.desired->pumps)
+    if (!pump.fast_path)
+      log::warning("{} is carried by a running agent, in userspace: no packet passes it until there is one (systemctl start "
+                   "knet, or: knet agent)",
+                   pump.dev.view());
   for (const std::string& notice : report.desired->notices) log::warning("{}", notice);
   for (const std::string& foreign : report.foreign) log::warning("foreign, left alone: {}", foreign);
   for (const std::string& failure : report.failures) log::error("{}", failure);

@@ -24,6 +24,7 @@ constexpr auto kCacheAfter = 500ms;    // without a word from the store
 constexpr size_t kLargeTurn = 1000;    // changes
 constexpr auto kTrimAfter = 2s;        // a large change, and what follows it
 constexpr auto kServiceAfter = 10s;    // systemd is told that we run, ready or not
+constexpr auto kCountEvery = 5s;       // the services' counters and troubles
 
 int64_t unix_now() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -55,6 +56,7 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
   reconciler_.adopt_flannel(options_.adopt_flannel);
   cache_ = load_view_cache(options_.paths.view_cache());
   if (cache_ && (cache_->node != identity_.name || (!cache_->own.subnet && !cache_->own.subnet6))) cache_.reset();
+  if (cache_) rollover_.restore(cache_->received);
   for (int fd : {mailbox_.fd(), monitor_.fd(), endpoints_.fd(), signals_, single_}) watch(fd);
 
   StatusSource source;
@@ -72,6 +74,7 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
 
 AgentLoop::~AgentLoop() {
   server_.reset();
+  services_.clear();
   keeper_.reset();
   store_watch_.reset();
 }
@@ -112,6 +115,9 @@ AgentLoop::Time AgentLoop::next_wake() const {
   consider(save_at_);
   consider(trim_at_);
   consider(uplink_check_at_);
+  consider(reap_at_);
+  consider(tell_at_);
+  if (!services_.empty()) consider(counted_ + kCountEvery);
   if (cache_ && !synced_ && !cached_) consider(started_ + kCacheAfter);
   if (!service_told_) consider(started_ + kServiceAfter);
   return wake;
@@ -186,6 +192,9 @@ void AgentLoop::timers() {
   const bool quiet = quiet_from_ && (now >= *quiet_from_ + kQuiet || now >= *burst_from_ + kLongestBurst);
   const bool held = retry_at_ && now < *retry_at_;
   if (!held && (now_ || quiet || retry_at_ || now >= reconciler_.due())) turn();
+  if (reap_at_ && now >= *reap_at_) reap_modes();
+  if (tell_at_ && now >= *tell_at_) tell_what_runs();
+  if (!services_.empty() && now >= counted_ + kCountEvery) publish();
   if (save_at_ && now >= *save_at_) save_cache();
   if (trim_at_ && now >= *trim_at_) {
     trim_at_.reset();
@@ -212,6 +221,8 @@ void AgentLoop::turn() {
   log_turn(turn);
   if (reconciler_.dirty()) soon(end);
   if (reconciler_.view()) {
+    follow_with_services();
+    switch_over();
     const bool first = fresh_start_ && reconciler_.complete();
     write_files();
     if (first) {
@@ -219,8 +230,11 @@ void AgentLoop::turn() {
       first_route_seconds_ = std::chrono::duration<double>(end - started_).count();
       log::info("first sync with the store done, {:.3f} s after the start", first_route_seconds_);
       trim_at_ = end + kTrimAfter;
+      tell_at_ = end + kTrimAfter;
     }
-    if (reconciler_.complete()) keeper_->seen(seen_, membership_.nodes().size());
+    // What failed for a peer is not acted on: others would stop to receive what we still send them.
+    if (reconciler_.complete() && !view_dirty_ && reconciler_.peers_stand())
+      keeper_->seen(seen_, membership_.nodes().size(), config_ && !config_->earlier.empty());
   }
   publish();
   if (reconciler_.desired() && !service_told_) tell_service(unready());

@@ -1,6 +1,7 @@
 // The agent at work: the one epoll loop that owns the node's state. Store threads post messages to it, the kernel and
 // CNI wake it by events; it keeps the view, runs the reconciler, publishes the status. agent_loop.cpp waits and
-// dispatches, agent_view.cpp makes the view out of what came in, agent_status.cpp says how things stand.
+// dispatches, agent_view.cpp makes the view out of what came in, agent_mode.cpp changes from one mode to another and
+// keeps the modes' services, agent_status.cpp says how things stand.
 #pragma once
 
 #include <chrono>
@@ -21,6 +22,7 @@
 #include "agent/status_server.h"
 #include "agent/store_watch.h"
 #include "agent/view_cache.h"
+#include "core/rollover.h"
 #include "kernel/linux_plane.h"
 #include "kernel/monitor.h"
 
@@ -67,6 +69,18 @@ class AgentLoop {
   void make_view();
   void write_files();
   void save_cache();
+
+  // The modes: which is announced, which are received, what runs for them.
+  std::string current_mode() const;
+  void begin_announcing(const Lease& fresh, Acquired::How how);
+  void switch_over();
+  void reap_modes();
+  void reap_soon();
+  std::vector<std::string> still_received() const;
+  void ask_kernel(ClusterView& view);
+  void follow_with_services();
+  void tell_what_runs();
+  std::vector<std::string> service_troubles() const;
 
   // How things stand.
   void publish();
@@ -115,6 +129,16 @@ class AgentLoop {
   std::map<Prefix, std::string> known_nodes_;  // by subnet: nodes that gave a sign of life since we run
   bool view_dirty_ = false;                    // something came in that the reconciler's view lacks
 
+  // The modes.
+  Rollover rollover_;
+  bool stands_ = false;                   // the receiving side of the config's mode
+  std::string mode_trouble_;              // why the config's mode is not announced
+  std::optional<KernelFeatures> kernel_;  // asked once, when a mode that wants to know takes part
+  std::vector<std::pair<std::string, std::string>> runs_here_;  // NodeRecord::modes
+  std::map<const Mode*, std::unique_ptr<Service>> services_;    // of the modes that take part; null: has none
+  std::shared_ptr<const DesiredState> serviced_;                // the services are those of this state
+  std::map<std::string, Datapath> datapaths_;                   // by mode, of those that take part
+
   // Store.
   std::string where_;
   bool connected_ = false;
@@ -130,6 +154,9 @@ class AgentLoop {
   std::optional<Time> retry_at_;                 // after a turn that failed as a whole
   std::optional<Time> save_at_;
   std::optional<Time> trim_at_;  // memory is given back after a large change
+  std::optional<Time> reap_at_;  // when a mode may no longer be received
+  std::optional<Time> tell_at_;  // when the others are told what this kernel runs
+  Time counted_{};               // when the services' counters were last read
   Time last_save_{};
   bool fresh_start_ = true;  // nothing applied yet
   bool service_told_ = false;

@@ -49,6 +49,13 @@ std::vector<std::string> AgentLoop::unready() const {
   return why;
 }
 
+std::vector<std::string> AgentLoop::service_troubles() const {
+  std::vector<std::string> troubles;
+  for (const auto& [mode, service] : services_)
+    for (const std::string& text : service->troubles()) troubles.push_back(fmt::format("{}: {}", mode->name(), text));
+  return troubles;
+}
+
 std::vector<std::string> AgentLoop::degraded() const {
   std::vector<std::string> what;
   if (!connected_ && store_since_ != 0) what.push_back(fmt::format("store {} is away: {}", where_, store_error_));
@@ -63,6 +70,8 @@ std::vector<std::string> AgentLoop::degraded() const {
     what.push_back(fmt::format("{} of {} can't be applied",
                                failing.size() == 1 ? "1 object" : fmt::format("{} objects", failing.size()),
                                "the peers' and pods'"));
+  if (!mode_trouble_.empty()) what.push_back(mode_trouble_);
+  append(what, service_troubles());
   append(what, conflicts_);
   append(what, firewalls_);
   append(what, endpoints_.problems());
@@ -92,6 +101,13 @@ void AgentLoop::publish() {
     if (config_->enable_v4) s.network = config_->network.str();
     if (config_->enable_v6) s.network6 = config_->network6.str();
   }
+  if (lease_) s.announced = lease_->mode;
+  s.receives = rollover_.modes();
+  for (const auto& [mode, path] : datapaths_) s.datapaths.push_back({mode, std::string(path.name), path.why});
+  for (const auto& [mode, service] : services_)
+    for (auto& counter : service->counters()) s.mode_counters.push_back(std::move(counter));
+  std::sort(s.mode_counters.begin(), s.mode_counters.end());
+  counted_ = Clock::now();
   if (self_) {
     if (self_->public_ip) s.address = self_->public_ip.str();
     if (self_->public_ip6) s.address6 = self_->public_ip6.str();
@@ -154,7 +170,10 @@ void AgentLoop::log_conditions(const StatusSnapshot& s) {
   for (const std::string& text : s.foreign) now.insert("foreign, left alone: " + text);
   for (const std::string& text : s.fought_over) now.insert("fought over, left alone for a minute: " + text);
   for (const auto* texts : {&conflicts_, &firewalls_}) now.insert(texts->begin(), texts->end());
-  for (const std::string& text : reconciler_.waiting()) now.insert(text);
+  if (!mode_trouble_.empty()) now.insert(mode_trouble_);
+  for (std::string& text : service_troubles()) now.insert(std::move(text));
+  for (const std::string& text : reconciler_.waiting())
+    if (!waits_for_pod(text)) now.insert(text);
   if (reconciler_.desired())
     for (const std::string& text : reconciler_.desired()->blockers) now.insert("not ready: " + text);
   for (const std::string& text : now)

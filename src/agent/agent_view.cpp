@@ -65,10 +65,15 @@ void AgentLoop::on(StoreStateMessage& message) {
 
 void AgentLoop::on(SnapshotMessage& message) {
   const Revision rev = message.rev;
+  if (rev < membership_.rev()) {
+    log::warning("store {} went back from revision {} to {} (restored?)", where_, membership_.rev(), rev);
+    rollover_.went_back(rev);
+  }
   const Membership::Change change = membership_.replace(std::move(message.all), rev, lease_.value_or(Lease{}));
   if (!synced_) log::info("store {} read at revision {}: {} leases", where_, rev, membership_.leases().size());
   synced_ = true;
   on_changes(change, rev);
+  seen_ = rev;  // all of it, whether it is what we knew or not
   message = {};
   if (membership_.leases().size() > kLargeCluster) give_back_memory();  // what the reading took
   announce();
@@ -100,6 +105,7 @@ void AgentLoop::on_changes(const Membership::Change& change, Revision at) {
   if (change.leases || change.config) seen_ = std::max(seen_, at);
   if (change.own_lease && lease_) keeper_->disturbed(at);
   if (change.nodes && note_nodes()) view_dirty_ = true;
+  if (change.nodes || change.leases || change.config) reap_soon();
   use_config(membership_.config_json());
 }
 
@@ -135,6 +141,7 @@ void AgentLoop::use_config(const std::string& json) {
     NetworkConfig config = parse_network_config(json, mode_registry(), &notices);
     config.masquerade = config.masquerade && options_.settings.masquerade;
     config_ = std::move(config);
+    stands_ = false;
     used_config_json_ = json;
     config_trouble_.clear();
   } catch (const Error& error) {
@@ -153,7 +160,9 @@ void AgentLoop::on(LeaseMessage& message) {
   for (const std::string& notice : message.notices) log::warning("{}", notice);
   const bool moved = !lease_ || lease_->subnet != message.lease.subnet || lease_->subnet6 != message.lease.subnet6;
   if (moved) log::info("subnet {} is ours", subnets_text(message.lease));
+  begin_announcing(message.lease, message.how);
   lease_ = std::move(message.lease);
+  announce();  // the node's record tells what is received
   lease_trouble_.clear();
   lease_until_ = lease_->lease_id ? unix_now() + std::chrono::seconds(kLeaseTtl).count() : 0;
   if (moved && membership_.leases().size() > kLargeCluster) give_back_memory();
@@ -278,8 +287,11 @@ void AgentLoop::announce() {
   // Not before the cluster is read: two readings at once would take twice the memory.
   if (!config_ || !self_ || !synced_ || !flannel_trouble_.empty()) return;
   AcquireRequest request;
-  const LeaseData data = mode_registry().get(config_->mode).announce(*config_, *self_);
+  const std::string mode = Rollover::to_announce(*config_, current_mode(), stands_);
+  const LeaseData data = mode_registry().get(mode).announce(config_->as_mode(mode), *self_);
   request.node = node_record(*self_);
+  request.node.receives = still_received();
+  request.node.modes = runs_here_;
   request.config = *config_;
   request.mode = data.mode;
   request.data = data.data;
@@ -301,6 +313,7 @@ void AgentLoop::make_view() {
   auto view = std::make_shared<ClusterView>();
   view->config = *config_;
   view->self = *self_;
+  view->self.receive = rollover_.modes();
   view->endpoints = pods_;
   conflicts_.clear();
   if (live) {
@@ -319,6 +332,7 @@ void AgentLoop::make_view() {
     view->rev = cache_->rev;
     conflicts_ = drop_conflicts(*view);
   }
+  ask_kernel(*view);
   reconciler_.set_view(std::move(view), live);
 }
 
@@ -338,7 +352,7 @@ void AgentLoop::save_cache() {
   const auto& view = reconciler_.view();
   if (!view || !reconciler_.complete()) return;
   last_save_ = Clock::now();
-  save_view_cache(options_.paths.view_cache(), used_config_json_, *view);
+  save_view_cache(options_.paths.view_cache(), used_config_json_, *view, rollover_.received());
 }
 
 }  // namespace knet

@@ -7,6 +7,8 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/version.h"
+#include "core/compose.h"
+#include "core/rollover.h"
 #include "kernel/linux_plane.h"
 
 namespace knet {
@@ -14,6 +16,16 @@ namespace {
 
 constexpr std::string_view kRpFilterAll = "net/ipv4/conf/all/rp_filter";
 constexpr const char* kFlannelSubnetEnv = "/run/flannel/subnet.env";
+
+// The mode that this node's lease names in the store; "" if it has none.
+std::string leased_mode(ClusterStore& cluster, const NetworkConfig& config, const LocalNode& self) {
+  for (const LeaseRow& row : cluster.list_leases(config.mode, false).rows) {
+    const bool here = (self.public_ip && row.lease.public_ip == self.public_ip) ||
+                      (self.public_ip6 && row.lease.public_ip6 == self.public_ip6);
+    if (row.in_use() && (row.node.empty() ? here : row.node == self.name)) return row.lease.mode;
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -73,6 +85,17 @@ SubnetChoice previous_subnet(const NodePaths& paths) {
   return {};
 }
 
+bool asks_kernel(const ClusterView& view) {
+  const auto modes = mode_registry().all();
+  return std::any_of(modes.begin(), modes.end(),
+                     [&](const Mode* mode) { return mode->asks_kernel() && takes_part(view, *mode); });
+}
+
+void ask_kernel(ClusterView& view) {
+  view.self.kernel.known = false;
+  if (asks_kernel(view)) view.self.kernel = probe_kernel();
+}
+
 NodeRecord node_record(const LocalNode& self) {
   NodeRecord record;
   record.name = self.name;
@@ -115,7 +138,11 @@ Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane
   if (auto why = mode.unsupported(enrolment.self.kernel, enrolment.config))
     fail(ErrorKind::unsupported, "mode {} can't run here: {}", mode.name(), *why);
 
-  const LeaseData announced = mode.announce(enrolment.config, enrolment.self);
+  // In the middle of a change of mode a lease of ours names another one: that is received until we announce the next.
+  const std::string now =
+      enrolment.config.earlier.empty() ? "" : leased_mode(cluster, enrolment.config, enrolment.self);
+  const std::string& name = Rollover::to_announce(enrolment.config, now, false);
+  const LeaseData announced = modes.get(name).announce(enrolment.config.as_mode(name), enrolment.self);
   AcquireRequest request;
   request.node = node_record(enrolment.self);
   request.config = enrolment.config;

@@ -55,6 +55,11 @@ NetState self_sysctls();
 /// read.
 SubnetChoice previous_subnet(const NodePaths& paths);
 
+/// Whether a mode that takes part in the view wants to know what the kernel offers.
+bool asks_kernel(const ClusterView& view);
+/// Asks it, if so, for view.self.kernel; else that is unknown.
+void ask_kernel(ClusterView& view);
+
 /// The node's record (presence) as of this self.
 NodeRecord node_record(const LocalNode& self);
 

@@ -47,11 +47,18 @@ DevName device_of(const Plan& plan, const Op& op) {
   return dev;
 }
 
-void Holdback::hold_back(Plan& plan, Kinds kinds, Time now) {
+Origin origin_of(const Plan& plan, const ObjectRef& ref) {
+  Origin origin;
+  visit_object(plan, ref, [&](const auto& object) { origin = object.origin; });
+  return origin;
+}
+
+std::vector<ObjectRef> Holdback::hold_back(Plan& plan, Kinds kinds, Time now) {
+  std::vector<ObjectRef> held;
   std::erase_if(repaired_, [&](const auto& item) {
     return item.second.times.empty() || now - item.second.times.back() > kFightWindow * 2;
   });
-  if (failing_.empty() && repaired_.empty()) return;
+  if (failing_.empty() && repaired_.empty()) return held;
 
   const auto must_wait = [&](const std::string& text) {
     const auto failing = failing_.find(text);
@@ -71,12 +78,17 @@ void Holdback::hold_back(Plan& plan, Kinds kinds, Time now) {
       const std::string text = object_text(plan, op);
       const auto failing = failing_.find(text);
       if (failing != failing_.end()) wanted.insert(text);
-      if (must_wait(text)) return true;
-      // A device that can't be made anew now is not taken away for it either.
-      const bool itself = op.object.kind == Kind::link && !(op.verb == Verb::remove && op.why == Why::recreate);
-      if (itself || held_devices.empty() || !held_devices.contains(device_of(plan, op))) return false;
-      // Its time is its device's: due() must not name an earlier one, at which nothing could be done.
-      if (failing != failing_.end()) failing->second.skipped = true;
+      const auto must_go = [&] {
+        if (must_wait(text)) return true;
+        // A device that can't be made anew now is not taken away for it either.
+        const bool itself = op.object.kind == Kind::link && !(op.verb == Verb::remove && op.why == Why::recreate);
+        if (itself || held_devices.empty() || !held_devices.contains(device_of(plan, op))) return false;
+        // Its time is its device's: due() must not name an earlier one, at which nothing could be done.
+        if (failing != failing_.end()) failing->second.skipped = true;
+        return true;
+      };
+      if (!must_go()) return false;
+      held.push_back(op.object);
       return true;
     });
   }
@@ -84,6 +96,7 @@ void Holdback::hold_back(Plan& plan, Kinds kinds, Time now) {
   std::erase_if(failing_, [&](const auto& item) {
     return kinds.test(static_cast<size_t>(item.second.kind)) && !wanted.contains(item.first);
   });
+  return held;
 }
 
 void Holdback::record(const Plan& plan, const std::vector<OpResult>& results, Cause cause, Time now) {

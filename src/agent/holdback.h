@@ -18,6 +18,8 @@ namespace knet {
 std::string object_text(const Plan& plan, const Op& op);
 /// The device that the object is or hangs on; empty if none.
 DevName device_of(const Plan& plan, const Op& op);
+/// Who wanted the object; of one that is only observed, nobody.
+Origin origin_of(const Plan& plan, const ObjectRef& object);
 
 class Holdback {
  public:
@@ -30,9 +32,9 @@ class Holdback {
   /// ops may stand.
   static constexpr size_t kRepairPlan = 256;
 
-  /// Takes the ops whose time has not come out of the plan, and those that hang on a device that is held back. Failures
-  /// of these kinds that the plan does not want any more are forgotten.
-  void hold_back(Plan& plan, Kinds kinds, Time now);
+  /// Takes the ops whose time has not come out of the plan, and those that hang on a device that is held back; returns
+  /// what these were about. Failures of these kinds that the plan does not want any more are forgotten.
+  std::vector<ObjectRef> hold_back(Plan& plan, Kinds kinds, Time now);
   /// Whose doing it is that a plan is needed at all.
   enum class Cause : uint8_t {
     view,    // ours: the cluster changed

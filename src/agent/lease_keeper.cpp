@@ -60,21 +60,27 @@ void LeaseKeeper::redial() {
   orders_.redial = true;  // nobody is woken: it is the next request that wants it
 }
 
-void LeaseKeeper::seen(Revision rev, size_t nodes) {
+void LeaseKeeper::seen(Revision rev, size_t nodes, bool hurry) {
   std::lock_guard lock(mutex_);
-  const bool news = rev > orders_.seen;
+  const bool news = rev != orders_.seen || hurry != orders_.hurry;
   orders_.seen = rev;
   orders_.nodes = nodes;
+  orders_.hurry = hurry;
   if (!news) return;
   ordered_ = true;
   wake_.notify_all();
+}
+
+LeaseKeeper::Clock::time_point LeaseKeeper::seen_due() const {
+  const auto least = hurry_ ? kSeenHurried : kSeenAtLeast;
+  return seen_told_ + std::max<std::chrono::milliseconds>(least, kSeenPerNode * static_cast<int64_t>(nodes_));
 }
 
 LeaseKeeper::Clock::time_point LeaseKeeper::next_due() const {
   if (!lease_) return Clock::time_point::max();  // waits for an announcement
   if (lost_) return retake_at_;
   Clock::time_point due = std::min(renew_at_, presence_at_);
-  if (request_ && seen_ > request_->node.seen_rev) due = std::min(due, seen_at_);
+  if (request_ && seen_ != request_->node.seen_rev) due = std::min(due, seen_due());
   return due;
 }
 
@@ -95,7 +101,7 @@ void LeaseKeeper::run() {
       else
         wake_.wait_until(lock, until, ready);
       if (stopping_) return;
-      orders = std::exchange(orders_, Orders{{}, 0, false, false, orders_.seen, orders_.nodes});
+      orders = std::exchange(orders_, Orders{{}, 0, false, false, orders_.seen, orders_.nodes, orders_.hurry});
       ordered_ = false;
     }
     try {
@@ -116,11 +122,13 @@ void LeaseKeeper::run() {
 }
 
 void LeaseKeeper::work(Orders orders) {
-  seen_ = std::max(seen_, orders.seen);
+  seen_ = orders.seen;
   nodes_ = orders.nodes;
+  hurry_ = orders.hurry;
   if (orders.request) {
     if (request_) orders.request->node.seen_rev = request_->node.seen_rev;
     request_ = std::move(*orders.request);
+    presence_at_ = Clock::now();  // the record tells of it
   }
   if (orders.redial && !store_->embedded()) open();
   if (orders.reconnected) renew_at_ = presence_at_ = Clock::now();
@@ -185,17 +193,14 @@ void LeaseKeeper::renew(Clock::time_point now) {
 }
 
 void LeaseKeeper::tell_presence(Clock::time_point now) {
-  if (seen_ > request_->node.seen_rev && now >= seen_at_) {
-    const auto apart = std::max<std::chrono::milliseconds>(kSeenAtLeast, kSeenPerNode * static_cast<int64_t>(nodes_));
-    seen_at_ = now + apart;
-    presence_at_ = now;
-  }
+  if (seen_ != request_->node.seen_rev && now >= seen_due()) presence_at_ = now;
   if (now < presence_at_) return;
   NodeRecord& node = request_->node;
   node.subnets.clear();
   if (lease_->subnet) node.subnets.push_back(lease_->subnet);
   if (lease_->subnet6) node.subnets.push_back(lease_->subnet6);
-  node.seen_rev = std::max(node.seen_rev, seen_);
+  if (node.seen_rev != seen_) seen_told_ = now;
+  node.seen_rev = seen_;
   cluster_->refresh(node, presence_);
   presence_at_ = now + kPresence;
 }

@@ -22,7 +22,8 @@ class LeaseKeeper {
   static constexpr std::chrono::seconds kPresence{20};
   /// All nodes together write at most 20 seen revisions a second.
   static constexpr std::chrono::milliseconds kSeenPerNode{50};
-  static constexpr std::chrono::seconds kSeenAtLeast{5};
+  static constexpr std::chrono::milliseconds kSeenAtLeast{5'000};
+  static constexpr std::chrono::milliseconds kSeenHurried{250};  // while somebody waits for it
   /// One that is lost again within this time is taken again later, and later each time.
   static constexpr std::chrono::seconds kCalm{60};
 
@@ -37,8 +38,9 @@ class LeaseKeeper {
   void reconnected();
   /// The host's addresses are others: what is asked next goes over new connections. Before the announcement of it.
   void redial();
-  /// What we have acted on, of leases and config; told to the others by and by. `nodes`: how many tell it.
-  void seen(Revision rev, size_t nodes);
+  /// What we have acted on, of leases and config; told to the others by and by, sooner with `hurry` (the cluster's mode
+  /// changes). `nodes`: how many tell it. Less than before: the store is an earlier one.
+  void seen(Revision rev, size_t nodes, bool hurry);
 
  private:
   struct Orders {
@@ -48,6 +50,7 @@ class LeaseKeeper {
     bool redial = false;
     Revision seen = 0;
     size_t nodes = 0;
+    bool hurry = false;
   };
 
   void run();
@@ -58,6 +61,7 @@ class LeaseKeeper {
   void renew(Clock::time_point now);
   void tell_presence(Clock::time_point now);
   Clock::time_point next_due() const;
+  Clock::time_point seen_due() const;
 
   StoreOptions options_;
   Mailbox& mailbox_;
@@ -78,7 +82,8 @@ class LeaseKeeper {
   Presence presence_;
   Revision seen_ = 0;  // as we would tell it
   size_t nodes_ = 0;
-  Clock::time_point renew_at_{}, presence_at_{}, seen_at_{}, retake_at_{};
+  bool hurry_ = false;
+  Clock::time_point renew_at_{}, presence_at_{}, seen_told_{}, retake_at_{};
   std::chrono::milliseconds retake_wait_{0};  // grows while somebody keeps taking it from us
   bool trouble_ = false;
   std::thread thread_;

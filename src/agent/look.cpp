@@ -85,7 +85,9 @@ ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings,
   view.names = std::move(cache->names);
   view.rev = cache->rev;
   view.endpoints = read_endpoints(paths.endpoints());
+  view.self.receive = received_modes(paths, identity.name, view.config);
   drop_conflicts(view);
+  ask_kernel(view);
   return view;
 }
 

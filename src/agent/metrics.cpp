@@ -62,6 +62,16 @@ std::string format_metrics(const StatusSnapshot& s) {
   text.counter("knet_applied_total", "Changes made in the kernel.", s.applied);
   text.counter("knet_repairs_total", "Of them those that undid what others did.", s.repairs);
   text.counter("knet_failed_total", "Changes that the kernel refused.", s.failed_ops);
+  // The services name theirs with labels; sorted, so that those of one name stand together.
+  std::string last;
+  for (const auto& [name, count] : s.mode_counters) {
+    const std::string base = "knet_" + name.substr(0, name.find('{')) + "_total";
+    if (base != last) text.head(base, "counter", "Of the modes' userspace part.");
+    last = base;
+    text.out += fmt::format("{}{} {}\n", base, name.find('{') == std::string::npos ? "" : name.substr(name.find('{')), count);
+  }
+  text.head("knet_receives", "gauge", "1 for each mode that is received besides the one that is announced.");
+  for (const std::string& mode : s.receives) text.out += fmt::format("knet_receives{{mode=\"{}\"}} 1\n", escaped(mode));
   text.gauge("knet_first_convergence_seconds", "Start of the agent until all was in the kernel; 0: not yet.",
              s.first_route_seconds);
   return std::move(text.out);

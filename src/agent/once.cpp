@@ -48,7 +48,9 @@ std::shared_ptr<ClusterView> cached_view(const NodePaths& paths, const NodeSetti
   view->names = cache->names;
   view->rev = cache->rev;
   view->endpoints = present_pods(paths.endpoints(), host);
+  view->self.receive = received_modes(paths, identity.name, view->config);
   drop_conflicts(*view);
+  ask_kernel(*view);
   return view;
 }
 
@@ -65,6 +67,8 @@ std::shared_ptr<ClusterView> load_view(Store& store, const StorePaths& paths, co
   std::vector<std::string> dropped;
   membership.fill(*view, &dropped);
   if (problems) problems->insert(problems->end(), dropped.begin(), dropped.end());
+  view->self.receive = received_modes(node, self.name, config);
+  ask_kernel(*view);
   return view;
 }
 
@@ -101,6 +105,24 @@ OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, Linu
       paths.subnet_env().parent_path() != paths.run_dir)
     InstalledFiles(paths.installed()).note(paths.subnet_env());
   return report;
+}
+
+bool announce_config_mode(const NodeSettings& settings, Enrolment& enrolment) {
+  const NetworkConfig& config = enrolment.config;
+  if (enrolment.self.lease.mode == config.mode) return false;
+  std::unique_ptr<Store> store = open_store(settings.store);
+  ClusterStore cluster(*store, StorePaths{settings.store.prefix});
+  const LeaseData data = mode_registry().get(config.mode).announce(config, enrolment.self);
+  Lease content = enrolment.self.lease;
+  content.mode = data.mode;
+  content.data = data.data;
+  auto updated = cluster.update_lease(enrolment.self.lease, content);
+  if (!updated)
+    fail(ErrorKind::conflict, "the lease of {} was changed by somebody else meanwhile; run knet agent --once again",
+         subnets_text(content));
+  log::info("announced {} in the place of {}", content.mode, enrolment.self.lease.mode);
+  enrolment.self.lease = std::move(*updated);
+  return true;
 }
 
 std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& settings, bool adopt_flannel) {
@@ -147,6 +169,8 @@ std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& set
     view->endpoints = read_endpoints(paths.endpoints(), &lines);
     drop_linkless(view->endpoints, host);
     membership.fill(*view, nullptr);
+    self.receive = received_modes(paths, identity.name, view->config);
+    ask_kernel(*view);
   } catch (const Error& error) {
     if (error.kind != ErrorKind::store) throw;
     view = cached_view(paths, settings, identity, host, plane);

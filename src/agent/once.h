@@ -28,6 +28,10 @@ std::shared_ptr<ClusterView> load_view(Store& store, const StorePaths& paths, co
 OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, LinuxPlane& plane,
                       const Enrolment& enrolment, bool adopt_flannel);
 
+/// In the middle of a change of the cluster's mode, when all stands for the config's: announces that one. False: it was
+/// announced before.
+bool announce_config_mode(const NodeSettings& settings, Enrolment& enrolment);
+
 /// What a start of the agent would change, in order; changes nothing, neither here nor in the store. Where this node
 /// has no subnet yet the first line says which one it might get.
 std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& settings, bool adopt_flannel);

@@ -25,7 +25,23 @@ void keep_additions(Plan& plan) {
   std::erase_if(plan.stages, [](const Stage& stage) { return stage.ops.empty(); });
 }
 
+// A pod's link that has just gone, before its record did, keeps nobody from sending to peers.
+bool waits_for_device(const std::vector<std::string>& waiting) {
+  return std::any_of(waiting.begin(), waiting.end(), [](const std::string& line) { return !waits_for_pod(line); });
+}
+
 }  // namespace
+
+bool waits_for_pod(std::string_view line) {
+  constexpr std::string_view kWords[] = {"waits for ", "wait for "};
+  for (const std::string_view words : kWords) {
+    const size_t at = line.find(words);
+    if (at == std::string_view::npos) continue;
+    const std::string_view rest = line.substr(at + words.size());
+    return Ownership::is_pod_link(rest.substr(0, rest.find(',')));
+  }
+  return false;
+}
 
 void Reconciler::set_view(std::shared_ptr<const ClusterView> view, bool complete) {
   if (view_) {
@@ -62,6 +78,7 @@ void Reconciler::recompose() {
   own_.adopt_flannel = adopt_flannel_;
   own_.former_networks = former_networks_;
   stale_ = false;
+  looked_.reset();
   if (hooks_.desired) hooks_.desired(desired_->net);
 }
 
@@ -109,7 +126,7 @@ Reconciler::Turn Reconciler::run(Time now) {
     for (const Foreign& found : todo.foreign) foreign_.push_back(found.text);
   }
   if (kinds.all() || !todo.waiting.empty()) waiting_ = todo.waiting;
-  holdback_.hold_back(todo, kinds, now);
+  const std::vector<ObjectRef> held = holdback_.hold_back(todo, kinds, now);
   turn.repair = !world_changed_;
   std::vector<OpResult> results;
   if (!todo.empty()) results = plane_.apply(todo);
@@ -117,6 +134,7 @@ Reconciler::Turn Reconciler::run(Time now) {
   const Cause cause = world_changed_ ? Cause::view : device_changed_ ? Cause::device : Cause::others;
   holdback_.record(todo, results, cause, now);
   report(todo, results, turn);
+  note_lacking(todo, held, results, kinds);
   turn.converged = holdback_.failing() == 0 && waiting_.empty();
   world_changed_ = device_changed_ = false;
   unfinished.dismiss();
@@ -129,6 +147,40 @@ Reconciler::Turn Reconciler::run(Time now) {
         device_changed_ = true;
       }
   return turn;
+}
+
+void Reconciler::note_lacking(const Plan& plan, const std::vector<ObjectRef>& held,
+                              const std::vector<OpResult>& results, Kinds kinds) {
+  for (size_t kind = 0; kind < kKinds; ++kind)
+    if (kinds.test(kind)) lacking_[kind] = {};
+  looked_ |= kinds;
+  const auto note = [&](const ObjectRef& object, bool foreign) {
+    if (object.observed) return;
+    const Origin origin = origin_of(plan, object);
+    Lacking& lacking = lacking_[static_cast<size_t>(object.kind)];
+    if (origin.peer == Origin::kNoPeer || object.kind == Kind::tunnel_peer) lacking.of_modes.push_back(origin.producer);
+    // A foreign route to a peer is no matter of this peer's mode.
+    if (origin.peer != Origin::kNoPeer && !foreign) lacking.of_peers = true;
+  };
+  for (const ObjectRef& object : held) note(object, false);
+  for (const Foreign& foreign : plan.foreign) note(foreign.wanted, true);
+  for (const OpResult& result : results)
+    if (result.error != 0) note(plan.stages[result.stage].ops[result.op].object, false);
+}
+
+bool Reconciler::stands(std::string_view mode) const {
+  if (stale_ || !desired_ || !looked_.all() || waits_for_device(waiting_)) return false;
+  const auto lacks = [&](const std::vector<uint16_t>& producers) {
+    return std::any_of(producers.begin(), producers.end(), [&](uint16_t at) { return desired_->producers[at] == mode; });
+  };
+  return !lacks(desired_->blocked) && std::none_of(lacking_.begin(), lacking_.end(), [&](const Lacking& lacking) {
+    return lacks(lacking.of_modes);
+  });
+}
+
+bool Reconciler::peers_stand() const {
+  return !stale_ && desired_ && looked_.all() && !waits_for_device(waiting_) &&
+         std::none_of(lacking_.begin(), lacking_.end(), [](const Lacking& lacking) { return lacking.of_peers; });
 }
 
 void Reconciler::report(const Plan& plan, const std::vector<OpResult>& results, Turn& turn) const {

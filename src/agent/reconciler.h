@@ -3,6 +3,7 @@
 // no log, no waiting.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -24,6 +25,9 @@ struct ReconcilerHooks {
   /// The desired state is new: the plane may have to know which sysctls to read.
   std::function<void(const NetState&)> desired = {};
 };
+
+/// Whether a line of Plan::waiting is about a pod's link: gone a moment before its record, as in every CNI DEL.
+bool waits_for_pod(std::string_view line);
 
 class Reconciler {
  public:
@@ -67,11 +71,24 @@ class Reconciler {
   const std::vector<std::string>& waiting() const { return waiting_; }  // "knet.1 waits for eth0, which is not there"
   const Holdback& holdback() const { return holdback_; }
 
+  /// Whether all is in place by which this node receives the mode: what is no single peer's (device, addresses,
+  /// filters, sysctls), and whom it takes packets from. As of the last turn; false before the view's first.
+  bool stands(std::string_view mode) const;
+  /// Whether every peer is sent to as the view says, as far as its mode can.
+  bool peers_stand() const;
+
  private:
+  // What could not be brought about, of one kind.
+  struct Lacking {
+    std::vector<uint16_t> of_modes;  // producers whose receiving side lacks something
+    bool of_peers = false;
+  };
   Observed observe(Kinds& kinds);
   void recompose();
   Plan plan(const Observed& observed, Kinds kinds);
   void report(const Plan& plan, const std::vector<OpResult>& results, Turn& turn) const;
+  void note_lacking(const Plan& plan, const std::vector<ObjectRef>& held, const std::vector<OpResult>& results,
+                    Kinds kinds);
 
   Plane& plane_;
   const ModeRegistry& modes_;
@@ -90,6 +107,8 @@ class Reconciler {
   Holdback holdback_;
   std::vector<std::string> foreign_;
   std::vector<std::string> waiting_;
+  std::array<Lacking, kKinds> lacking_;
+  Kinds looked_;  // kinds of which lacking_ speaks: those that were looked at since the desired state is what it is
 };
 
 }  // namespace knet

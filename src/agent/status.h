@@ -29,7 +29,14 @@ struct StatusSnapshot {
   std::string store_error;  // the last one, "" if none
   int64_t revision = 0;
 
-  std::string mode;
+  std::string mode;                   // the cluster's
+  std::string announced;              // by this node; another one while the cluster changes its mode
+  std::vector<std::string> receives;  // besides: modes that were announced before
+  struct Path {
+    std::string mode, name, why;
+    bool operator==(const Path&) const = default;
+  };
+  std::vector<Path> datapaths;  // of the modes that take part, where they have several
   std::string network, network6;
   std::string subnet, subnet6;      // own lease; "" while there is none
   std::string address, address6;    // announced
@@ -54,6 +61,7 @@ struct StatusSnapshot {
   std::vector<std::pair<std::string, std::string>> failures;  // object, reason
 
   uint64_t turns = 0, applied = 0, repairs = 0, failed_ops = 0;  // counters since start
+  std::vector<std::pair<std::string, uint64_t>> mode_counters;   // of the modes' services, sorted: Service::counters()
   double first_route_seconds = 0;                                // start until the first convergence; 0: not yet
   int64_t last_turn_ms = 0;                                      // duration
 

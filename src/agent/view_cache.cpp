@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/digest.h"
@@ -56,10 +57,13 @@ std::optional<NamedLease> parse_peer_line(std::string_view rest) {
 
 }  // namespace
 
-std::string format_cached_view(const std::string& config_json, const ClusterView& view) {
+std::string format_cached_view(const std::string& config_json, const ClusterView& view,
+                               const std::vector<ReceivedMode>& received) {
   const std::string& node = view.self.name;
   std::string out(kHead);
-  const nlohmann::json head = {{"node", node}, {"revision", view.rev}, {"config", config_json}};
+  nlohmann::json head = {{"node", node}, {"revision", view.rev}, {"config", config_json}};
+  for (const ReceivedMode& mode : received)
+    head["received"].push_back({{"mode", mode.mode}, {"revision", mode.rev}, {"since", mode.since}});
   out += "\n" + head.dump() + "\n";
   const Lease& own = view.self.lease;
   if (own.subnet || own.subnet6) append_lease(out, "own", own, node);
@@ -91,6 +95,9 @@ std::optional<CachedView> parse_cached_view(std::string_view text) {
         view.node = head.at("node").get<std::string>();
         view.rev = head.at("revision").get<Revision>();
         view.config_json = head.at("config").get<std::string>();
+        for (const auto& mode : head.value("received", nlohmann::json::array()))  // not in an older version's
+          view.received.push_back({mode.at("mode").get<std::string>(), mode.at("revision").get<Revision>(),
+                                   mode.at("since").get<int64_t>()});
       } else if (line.starts_with("own ")) {
         auto own = parse_lease_line(line.substr(4));
         if (!own) return std::nullopt;
@@ -116,9 +123,22 @@ std::optional<CachedView> load_view_cache(const std::filesystem::path& path) {
   return text ? parse_cached_view(*text) : std::nullopt;
 }
 
-void save_view_cache(const std::filesystem::path& path, const std::string& config_json, const ClusterView& view) {
+std::vector<std::string> received_modes(const NodePaths& paths, const std::string& node, const NetworkConfig& config) {
+  std::vector<std::string> modes;
+  if (config.earlier.empty()) return modes;
+  const auto cache = load_view_cache(paths.view_cache());
+  const bool known = cache && cache->node == node;
+  for (const auto& [mode, options] : config.earlier) {
+    const auto same = [&, &name = mode](const ReceivedMode& received) { return received.mode == name; };
+    if (!known || std::any_of(cache->received.begin(), cache->received.end(), same)) modes.push_back(mode);
+  }
+  return modes;
+}
+
+void save_view_cache(const std::filesystem::path& path, const std::string& config_json, const ClusterView& view,
+                     const std::vector<ReceivedMode>& received) {
   // Not durable: the loop must not wait for a disk, and a file cut short by a power cut is known by its checksum.
-  write_file(path, format_cached_view(config_json, view), 0600, false);
+  write_file(path, format_cached_view(config_json, view, received), 0600, false);
 }
 
 }  // namespace knet

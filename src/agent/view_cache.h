@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/node.h"
+#include "core/rollover.h"
 #include "core/view.h"
 
 namespace knet {
@@ -20,15 +22,21 @@ struct CachedView {
   std::vector<Lease> peers;        // sorted by (subnet, subnet6)
   std::vector<std::string> names;  // of the peers
   Revision rev = 0;
+  std::vector<ReceivedMode> received;  // by this node, of an earlier mode of the cluster
 };
 
 /// Of a view whose config was read from `config_json`.
-std::string format_cached_view(const std::string& config_json, const ClusterView& view);
+std::string format_cached_view(const std::string& config_json, const ClusterView& view,
+                               const std::vector<ReceivedMode>& received = {});
 /// Nothing if it is of another version, cut short or damaged.
 std::optional<CachedView> parse_cached_view(std::string_view text);
 
 std::optional<CachedView> load_view_cache(const std::filesystem::path& path);
+/// The modes that the agent of this node last said it goes on receiving, as far as the config still knows them; all
+/// that the config knows, if nothing was kept.
+std::vector<std::string> received_modes(const NodePaths& paths, const std::string& node, const NetworkConfig& config);
 /// Atomic. Throws Error{kernel}.
-void save_view_cache(const std::filesystem::path& path, const std::string& config_json, const ClusterView& view);
+void save_view_cache(const std::filesystem::path& path, const std::string& config_json, const ClusterView& view,
+                     const std::vector<ReceivedMode>& received = {});
 
 }  // namespace knet

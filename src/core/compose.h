@@ -13,6 +13,9 @@ namespace knet {
 /// A peer whose data its mode refuses is left out with a notice. Sorted and complete.
 DesiredState compose(const ClusterView& view, const ModeRegistry& modes);
 
+/// Whether compose() calls this mode: it is the config's, announced, still received, or spoken by a peer.
+bool takes_part(const ClusterView& view, const Mode& mode);
+
 /// What is ours for this view.
 Ownership ownership_of(const ClusterView& view);
 

@@ -84,6 +84,9 @@ struct ConfigWords {
   bool masquerade = true;
 };
 NetworkConfig make_network_config(const ConfigWords& words, const ModeRegistry& modes);
+/// The config in another mode, with just these options ("Key=Value"); `earlier` is left as it is. Throws Error{usage}.
+NetworkConfig change_mode(const NetworkConfig& config, std::string_view mode, const std::vector<std::string>& options,
+                          const ModeRegistry& modes);
 
 /// What a change would mean for running nodes.
 struct ConfigChange {

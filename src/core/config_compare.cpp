@@ -72,7 +72,8 @@ std::vector<ConfigChange> compare(const NetworkConfig& from, const NetworkConfig
   compare_pools(pool6(from), pool6(to), {"IPv6Network", "IPv6SubnetLen", "IPv6SubnetMin", "IPv6SubnetMax"}, "IPv6",
                 changes);
   if (from.mode != to.mode) {
-    changes.push_back({fmt::format("Backend.Type {} -> {}", from.mode, to.mode), false, std::string(kRestart)});
+    changes.push_back({fmt::format("Backend.Type {} -> {}", from.mode, to.mode), false,
+                       fmt::format("knet mode set {} changes the nodes over one by one while pods talk", to.mode)});
   } else {
     for (const OptionSpec& spec : modes.get(to.mode).options()) {
       const std::string before = effective_option(from, spec), after = effective_option(to, spec);

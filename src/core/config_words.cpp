@@ -112,4 +112,18 @@ NetworkConfig make_network_config(const ConfigWords& words, const ModeRegistry& 
   return config;
 }
 
+NetworkConfig change_mode(const NetworkConfig& config, std::string_view mode, const std::vector<std::string>& options,
+                          const ModeRegistry& modes) {
+  NetworkConfig changed = config;
+  try {
+    const Mode& found = modes.get(mode);
+    changed.mode = found.name();
+    changed.options = read_options(options, found);
+    check_mode(changed, modes);
+  } catch (const Error& error) {
+    throw Error(ErrorKind::usage, error.text);
+  }
+  return changed;
+}
+
 }  // namespace knet

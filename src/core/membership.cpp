@@ -1,6 +1,7 @@
 #include "core/membership.h"
 
 #include <algorithm>
+#include <limits>
 #include <tuple>
 
 #include "base/error.h"
@@ -146,6 +147,8 @@ void Membership::take_node(const std::string& name, const StoreEvent& event, Cha
       fail(ErrorKind::config, "node record: name is \"{}\", the key says otherwise", printable(record.name));
     }
     problems_.erase(name);
+    record.receives = {};  // display: thousands of nodes' are not kept
+    record.modes = {};
     const auto [place, added] = nodes_.try_emplace(node);
     if (!added && place->second == record) return;
     place->second = std::move(record);
@@ -274,6 +277,23 @@ std::vector<Prefix> Membership::taken(std::string_view node) const {
     if (!ours) add_subnets(result, key.subnet, key.subnet6);
   }
   return result;
+}
+
+Revision Membership::seen_by_all(const Lease& own) const {
+  std::vector<std::pair<Prefix, Revision>> seen;
+  for (const auto& [name, record] : nodes_)
+    for (const Prefix& subnet : record.subnets) seen.emplace_back(subnet, record.seen_rev);
+  std::sort(seen.begin(), seen.end());
+  Revision least = std::numeric_limits<Revision>::max();
+  for (const Lease& lease : leases_) {
+    if (is_set(own) && same_subnets(lease, own)) continue;
+    const Prefix& subnet = lease.subnet ? lease.subnet : lease.subnet6;
+    const auto found = std::lower_bound(seen.begin(), seen.end(), std::pair{subnet, std::numeric_limits<Revision>::min()});
+    // Of two that claim the subnet the one that has seen less counts.
+    if (found == seen.end() || found->first != subnet) return 0;
+    least = std::min(least, found->second);
+  }
+  return least;
 }
 
 void Membership::fill(ClusterView& view, std::vector<std::string>* dropped) const {

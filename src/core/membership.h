@@ -49,6 +49,9 @@ class Membership {
   int schema() const { return schema_; }
   Revision rev() const { return rev_; }
   const std::map<std::string, std::string>& problems() const { return problems_; }  // key below the prefix -> why
+  /// The latest revision that every other node with a lease says it has acted on; 0 while one of them gives no sign of
+  /// life. The largest there is without any.
+  Revision seen_by_all(const Lease& own) const;
   /// All subnets that `node` can't be given: of leases, placeholders, corrupt values, and what is reserved for other
   /// nodes.
   std::vector<Prefix> taken(std::string_view node) const;

@@ -74,7 +74,10 @@ void ModeState::add(Route route, uint32_t peer) {
 
 void ModeState::notice(std::string text) { out_.notices.push_back(std::move(text)); }
 
-void ModeState::blocker(std::string text) { out_.blockers.push_back(std::move(text)); }
+void ModeState::blocker(std::string text) {
+  out_.blockers.push_back(std::move(text));
+  out_.blocked.push_back(producer_);
+}
 
 const Mode* ModeRegistry::find(std::string_view name) const {
   const auto it = std::find_if(modes_.begin(), modes_.end(),

@@ -83,6 +83,7 @@ struct DesiredState {
   std::vector<std::string> peers;      // Origin::peer: name or address of the peer's node, for people
   std::vector<std::string> notices;    // "n3 192.168.78.3 is not on link: host-gw can't reach it"
   std::vector<std::string> blockers;   // why this node can't be ready: "net.ipv4.conf.all.rp_filter is 1 and ..."
+  std::vector<uint16_t> blocked;       // the modes among the producers that said so
 };
 
 /// Stages: links that must go for recreation, pods' MTUs, links, sysctls, addresses, filters, neighbours, fdb and

@@ -56,6 +56,8 @@ std::string format_node(const NodeRecord& node) {
   }
   record["version"] = node.version;
   record["seen_rev"] = node.seen_rev;
+  if (!node.receives.empty()) record["receives"] = node.receives;
+  for (const auto& [mode, why] : node.modes) record["modes"][mode] = why;
   return dump_record(record);
 }
 
@@ -81,6 +83,15 @@ NodeRecord parse_node(std::string_view json) {
   node.labels = fields.labels("labels");
   node.version = fields.text("version").value_or("");
   node.seen_rev = fields.integer("seen_rev").value_or(0);
+  // Display only: of whatever a node tells there, what can be read.
+  if (const auto receives = record.find("receives"); receives != record.end() && receives->is_array()) {
+    for (const auto& mode : *receives)
+      if (mode.is_string()) node.receives.push_back(printable(mode.get<std::string>(), kLongestLabel));
+  }
+  if (const auto modes = record.find("modes"); modes != record.end() && modes->is_object()) {
+    for (const auto& [mode, why] : modes->items())
+      if (why.is_string()) node.modes.emplace_back(mode, why.get<std::string>());
+  }
   return node;
 }
 

@@ -28,6 +28,9 @@ struct NodeRecord {
   std::vector<std::pair<std::string, std::string>> labels;
   std::string version;
   Revision seen_rev = 0;
+  std::vector<std::string> receives;  // modes that it announced before and still takes packets by
+  /// What its kernel runs, as `knet mode set` asks: mode -> why it can't, "" if it can. Empty: not told (yet).
+  std::vector<std::pair<std::string, std::string>> modes;
   bool operator==(const NodeRecord&) const = default;
 };
 std::string format_node(const NodeRecord& node);

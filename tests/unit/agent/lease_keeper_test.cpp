@@ -90,7 +90,7 @@ TEST_CASE("what was seen is told; a lost lease comes back on the same subnet") {
   const auto lease = kept.lease_until(Clock::now() + 10s);
   REQUIRE(lease);
   const StorePaths paths{kept.options.prefix};
-  kept.keeper->seen(7, 1);
+  kept.keeper->seen(7, 1, false);
   const auto deadline = Clock::now() + 10s;
   Revision seen = 0;
   while (seen != 7 && Clock::now() < deadline)
