@@ -13,14 +13,16 @@ namespace {
 // Hosts' ends of pods' links, and the tunnels, out of which only pods' packets come.
 constexpr std::string_view kOurLinks = "knet*";
 
-NftRule drop(std::string key, const OuterWire& wire, std::vector<NftExpr> which) {
+template <typename... Exprs>
+NftRule drop(std::string key, const OuterWire& wire, const Exprs&... which) {
   NftRule rule;
   rule.key = std::move(key);
-  rule.exprs = {NftProtocolIs{.protocol = wire.protocol}};
-  if (wire.port != 0) rule.exprs.push_back(NftUdpPortIs{.port = wire.port});
-  for (NftExpr& expr : which) rule.exprs.push_back(std::move(expr));
-  rule.exprs.push_back(NftCounter{});
-  rule.exprs.push_back(NftDrop{});
+  rule.exprs.reserve(sizeof...(which) + 4);
+  rule.exprs.emplace_back(NftProtocolIs{.protocol = wire.protocol});
+  if (wire.port != 0) rule.exprs.emplace_back(NftUdpPortIs{.port = wire.port});
+  (rule.exprs.emplace_back(which), ...);
+  rule.exprs.emplace_back(NftCounter{});
+  rule.exprs.emplace_back(NftDrop{});
   return rule;
 }
 
@@ -34,28 +36,26 @@ void drop_from_pods(std::string_view mode, std::span<const OuterWire> wires, con
     const Prefix& network = v6 ? config.network6 : config.network;
     const NftAddressIn from_pod{true, false, {network}}, to_no_pod{false, true, {network}};
     const auto key = [&](std::string_view what) { return fmt::format("{}-{}{}", mode, what, v6 ? 6 : 4); };
-    out.add(NftHook::forward, drop(key("from-pods"), wire, {from_pod, to_no_pod}));
-    out.add(NftHook::forward, drop(key("from-pod-links"), wire, {from_link, to_no_pod}));
-    out.add(NftHook::input, drop(key("from-pods-here"), wire, {from_pod}));
+    out.add(NftHook::forward, drop(key("from-pods"), wire, from_pod, to_no_pod));
+    out.add(NftHook::forward, drop(key("from-pod-links"), wire, from_link, to_no_pod));
+    out.add(NftHook::input, drop(key("from-pods-here"), wire, from_pod));
   }
   for (size_t i = 0; i < wires.size(); ++i) {
     if (i > 0 && wires[i].protocol == wires[0].protocol) continue;
     out.add(NftHook::input, drop(fmt::format("{}-from-pod-links-here{}", mode, i == 0 ? "" : "6"), wires[i],
-                                 {from_link}));
+                                 from_link));
   }
 }
 
 void drop_from_strangers(std::string_view mode, const OuterWire& wire, const IpAddr& local,
                          const std::vector<IpAddr>& members, ModeState& out) {
-  std::vector<NftExpr> which = {NftAddressIn{false, false, {Prefix::host(local)}}};
-  if (!members.empty()) {
-    NftAddressIn from{true, true, {}};
-    from.prefixes.reserve(members.size());
-    for (const IpAddr& member : members) from.prefixes.push_back(Prefix::host(member));
-    which.emplace_back(std::move(from));
-  }
-  out.add(NftHook::input,
-          drop(fmt::format("{}-members{}", mode, wire.family == Family::v6 ? "6" : ""), wire, std::move(which)));
+  const std::string key = fmt::format("{}-members{}", mode, wire.family == Family::v6 ? "6" : "");
+  const NftAddressIn to_us{false, false, {Prefix::host(local)}};
+  if (members.empty()) return out.add(NftHook::input, drop(key, wire, to_us));
+  NftAddressIn from_others{true, true, {}};
+  from_others.prefixes.reserve(members.size());
+  for (const IpAddr& member : members) from_others.prefixes.push_back(Prefix::host(member));
+  out.add(NftHook::input, drop(key, wire, to_us, from_others));
 }
 
 std::vector<IpAddr> member_addresses(const ClusterView& view, Family family) {
