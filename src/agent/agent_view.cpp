@@ -6,6 +6,7 @@
 #include "agent/installed.h"
 #include "agent/memory.h"
 #include "agent/subnet_env.h"
+#include "agent/wireguard_key.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "core/compose.h"
@@ -27,7 +28,7 @@ bool same(const Uplink& a, const Uplink& b) {
 bool same_host(const LocalNode& a, const LocalNode& b) {
   return a.public_ip == b.public_ip && a.public_ip6 == b.public_ip6 && same(a.uplink, b.uplink) &&
          same(a.uplink6, b.uplink6) && a.forward_accept == b.forward_accept && a.rp_filter_all == b.rp_filter_all &&
-         a.forward_drops == b.forward_drops;
+         a.forward_drops == b.forward_drops && a.wireguard_key == b.wireguard_key;
 }
 
 bool same_request(const AcquireRequest& a, const AcquireRequest& b) {
@@ -240,6 +241,7 @@ void AgentLoop::refresh_self(const Observed& observed) {
   try {
     fresh =
         describe_self(identity_, options_.settings, *config_, observed, ask_reach(plane_, options_.settings.uplink));
+    know_wireguard_key(fresh, options_.paths, *config_, MakeKey::yes);
     self_trouble_.clear();
   } catch (const Error& error) {
     // The address may come back; what we know of it stays good until then.

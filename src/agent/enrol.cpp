@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "agent/subnet_env.h"
+#include "agent/wireguard_key.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -134,6 +135,7 @@ Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane
   const Observed observed = plane.observe(self_kinds());
   enrolment.self = describe_self(identity, settings, enrolment.config, observed, ask_reach(plane, settings.uplink),
                                  &enrolment.choice);
+  know_wireguard_key(enrolment.self, paths, enrolment.config, options.keep ? MakeKey::yes : MakeKey::no);
   enrolment.self.kernel = probe_kernel();
   if (auto why = mode.unsupported(enrolment.self.kernel, enrolment.config))
     fail(ErrorKind::unsupported, "mode {} can't run here: {}", mode.name(), *why);

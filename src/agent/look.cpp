@@ -6,6 +6,7 @@
 #include "agent/enrol.h"
 #include "agent/once.h"
 #include "agent/view_cache.h"
+#include "agent/wireguard_key.h"
 #include "base/error.h"
 #include "core/compose.h"
 #include "store/cluster_store.h"
@@ -60,6 +61,7 @@ ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings
   });
   LocalNode self = self_as_enrolled(identity, settings, config, host, plane,
                                     named != leases.rows.end() ? &named->lease : nullptr, look);
+  know_wireguard_key(self, paths, config, MakeKey::no);
   const auto own =
       std::find_if(leases.rows.begin(), leases.rows.end(), [&](const LeaseRow& row) { return is_own(row, self); });
   if (own == leases.rows.end()) fail_without_subnet(identity.name, look.store);
@@ -80,6 +82,7 @@ ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings,
   view.config = parse_network_config(cache->config_json, mode_registry());
   view.config.masquerade = view.config.masquerade && settings.masquerade;
   view.self = self_as_enrolled(identity, settings, view.config, host, plane, &cache->own, look);
+  know_wireguard_key(view.self, paths, view.config, MakeKey::no);
   view.self.lease = cache->own;
   view.leases = std::move(cache->peers);
   view.names = std::move(cache->names);

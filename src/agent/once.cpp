@@ -7,6 +7,7 @@
 #include "agent/installed.h"
 #include "agent/subnet_env.h"
 #include "agent/view_cache.h"
+#include "agent/wireguard_key.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "core/compose.h"
@@ -43,6 +44,7 @@ std::shared_ptr<ClusterView> cached_view(const NodePaths& paths, const NodeSetti
   auto view = std::make_shared<ClusterView>();
   view->config = usable_config(cache->config_json, settings);
   view->self = describe_self(identity, settings, view->config, host, ask_reach(plane, settings.uplink));
+  know_wireguard_key(view->self, paths, view->config, MakeKey::no);
   view->self.lease = cache->own;
   view->leases = cache->peers;
   view->names = cache->names;
@@ -145,6 +147,7 @@ std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& set
     view->config = usable_config(membership.config_json(), settings);
     LocalNode& self = view->self;
     self = describe_self(identity, settings, view->config, host, ask_reach(plane, settings.uplink));
+    know_wireguard_key(self, paths, view->config, MakeKey::for_show);
     const auto& leases = membership.leases();
     auto own = std::find_if(leases.begin(), leases.end(), [&](const Lease& lease) {
       return (self.public_ip && lease.public_ip == self.public_ip) ||

@@ -16,9 +16,8 @@ namespace {
 constexpr size_t kMostBytes = 4096;
 constexpr std::string_view kMode = "wireguard";
 
-bool wanted(const LocalNode& self, const NetworkConfig& config) {
-  return config.mode == kMode || self.lease.mode == kMode ||
-         std::find(self.receive.begin(), self.receive.end(), kMode) != self.receive.end() ||
+bool wanted(const NetworkConfig& config) {
+  return config.mode == kMode ||
          std::any_of(config.earlier.begin(), config.earlier.end(), [](const auto& mode) { return mode.first == kMode; });
 }
 
@@ -33,11 +32,16 @@ void make(const std::filesystem::path& file) {
 }  // namespace
 
 void know_wireguard_key(LocalNode& self, const NodePaths& paths, const NetworkConfig& config, MakeKey may_make) {
-  if (!wanted(self, config)) return;
   const std::filesystem::path file = paths.wireguard_key();
   self.wireguard_key_file = file;
   if (::access(file.c_str(), R_OK) != 0) {
-    if (may_make == MakeKey::no || errno != ENOENT) return;
+    if (may_make == MakeKey::no || errno != ENOENT || !wanted(config)) return;
+    if (may_make == MakeKey::for_show) {
+      X25519Key key = make_x25519_private();
+      const Wiped wipe_key(key);
+      self.wireguard_key = x25519_public(key);
+      return;
+    }
     make(file);
   }
   std::string text = read_file(file, kMostBytes).value_or("");

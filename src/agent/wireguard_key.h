@@ -7,9 +7,9 @@
 
 namespace knet {
 
-enum class MakeKey : bool { no, yes };
+enum class MakeKey : uint8_t { no, yes, for_show };  // for_show: one that is not kept, for a dry run
 
-/// Fills self.wireguard_key and wireguard_key_file. Where the config (or a mode that is still received) has wireguard and
+/// Fills self.wireguard_key and wireguard_key_file. Where the config's mode, or one of its earlier ones, is wireguard and
 /// there is no key yet, `make` makes one. No key, or one that this user may not read, leaves the public one zero.
 /// Throws Error{config} if the file holds no key, Error{kernel} if it can't be written.
 void know_wireguard_key(LocalNode& self, const NodePaths& paths, const NetworkConfig& config, MakeKey make);
