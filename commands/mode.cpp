@@ -1,4 +1,5 @@
-// knet mode: the modes that this binary has, whether this kernel runs them, and their options.
+// knet mode: the modes that this binary has, whether this kernel runs them, and their options; the cluster's is changed
+// by commands/mode/change.cpp.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"
+#include "commands/mode/change.h"
 #include "core/mode.h"
 #include "kernel/linux_plane.h"
 #include "store/cluster_store.h"
@@ -187,6 +189,7 @@ std::function<int()> declare(CLI::App& app) {
     StoreFlags store;
     OutputFlag output;
     std::string mode;
+    ModeChangeFlags change;
   };
   auto flags = std::make_shared<Flags>();
   flags->store.declare(app);
@@ -196,8 +199,23 @@ std::function<int()> declare(CLI::App& app) {
   CLI::App* list = add_verb(app, "list", "all modes, and which of them run here");
   CLI::App* show = add_verb(app, "show", "one mode: how it works, its MTU here, its options with their defaults");
   offer(show->add_option("MODE", flags->mode, "its name, as in knet mode list")->required(), mode_names);
-  add_examples(app, {"knet mode list", "knet mode show vxlan"});
-  return [flags, list] {
+  CLI::App* set = add_verb(app, "set", "change the cluster's mode while pods talk");
+  ModeChangeFlags& change = flags->change;
+  offer(set->add_option("MODE", change.mode, "its name, as in knet mode list")->required(), mode_names);
+  set->add_option("--opt", change.options, "an option of the mode, such as DirectRouting=true; repeatable")
+      ->type_name("KEY=VALUE")
+      ->take_all()
+      ->allow_extra_args(false);
+  set->add_flag("--wait", change.wait, "until every node is over; tells how far each is");
+  set->add_option("--timeout", change.timeout, "of --wait (default 2m)")->type_name("TIME");
+  CLI::App* finish = add_verb(app, "finish", "end a change of mode: no node receives the earlier mode any more");
+  set->add_flag("--force", change.force, "in spite of nodes that can't follow");
+  finish->add_flag("--force", change.force, "in spite of nodes that still announce the earlier mode");
+  for (CLI::App* verb : {set, finish}) verb->add_flag("--dry-run", change.dry_run, "check and print, write nothing");
+  add_examples(app, {"knet mode list", "knet mode show vxlan", "knet mode set host-gw --wait"});
+  return [flags, list, set, finish] {
+    if (set->parsed()) return mode_set(flags->store.options(flags->paths.paths()), flags->change, flags->output);
+    if (finish->parsed()) return mode_finish(flags->store.options(flags->paths.paths()), flags->change, flags->output);
     const Mode* mode = nullptr;
     try {
       if (!list->parsed()) mode = &mode_registry().get(flags->mode);
@@ -212,7 +230,7 @@ std::function<int()> declare(CLI::App& app) {
 }  // namespace
 
 const Command& mode_command() {
-  static const Command command{"mode", "the ways of moving packets between nodes, and which run here", CommandGroup::look, declare, nullptr, "modes"};
+  static const Command command{"mode", "the ways of moving packets between nodes, which run here, changing it", CommandGroup::look, declare, nullptr, "modes"};
   return command;
 }
 

@@ -51,6 +51,15 @@ std::string address_text(const IpAddr& v4, const IpAddr& v6) {
   return (v4 ? v4 : v6).str();
 }
 
+/// What it receives besides the mode that it announces, while the cluster changes over.
+std::string receives_text(const NodeRow& row, const std::string& announced) {
+  std::vector<std::string> others;
+  if (row.record)
+    for (const std::string& mode : row.record->receives)
+      if (mode != announced) others.push_back(mode);
+  return others.empty() ? "" : "still receives " + join(others, ", ");
+}
+
 /// The name that this host enrolled with; empty if it never did.
 std::string own_name(const NodePaths& paths) { return std::string(trim(read_file(paths.node_name(), 4096).value_or(""))); }
 
@@ -86,6 +95,7 @@ Json as_json(const NodeRow& row, const std::string& own) {
           {"version", version_text(row)},
           {"machine_id", row.record ? row.record->machine_id : row.leases.empty() ? "" : row.leases.front().machine_id},
           {"seen_revision", row.record ? row.record->seen_rev : 0},
+          {"receives", row.record ? row.record->receives : std::vector<std::string>{}},
           {"labels", labels},
           {"leases", leases}};
 }
@@ -117,7 +127,8 @@ int list(OpenCluster& open, const NodeTable& nodes, const Flags& flags) {
         cells.emplace_back(leased ? lease.machine_id : record.machine_id);
         cells.emplace_back(row.record ? fmt::format("{}", record.seen_rev) : "-");
       }
-      cells.emplace_back(why_text(row.state));
+      const std::string why = why_text(row.state);
+      cells.emplace_back(why.empty() && leased ? receives_text(row, lease.lease.mode) : why);
       table.add(std::move(cells));
     }
   }
@@ -158,11 +169,14 @@ int show(const NodeTable& nodes, const Flags& flags) {
     table.add({"subnet", fmt::format("{}, {}{}", subnets_text(lease.lease), lease.left ? "lease for " + format_age(*lease.left) : "no end",
                                      lease.reserved_for ? ", reserved for " + *lease.reserved_for : "")});
     table.add({"address", address_text(lease.lease.public_ip, lease.lease.public_ip6)});
-    table.add({"mode", lease.lease.mode});
+    const std::string receives = receives_text(row, lease.lease.mode);
+    table.add({"mode", lease.lease.mode + (receives.empty() ? "" : ", " + receives)});
     if (!lease.lease.data.v4.empty()) table.add({"data", lease.lease.data.v4});
     if (!lease.lease.data.v6.empty()) table.add({"data, IPv6", lease.lease.data.v6});
   }
   if (row.record) table.add({"revision", fmt::format("has acted on revision {} of {}", record.seen_rev, nodes.rev)});
+  for (const auto& [mode, why] : record.modes)
+    if (!why.empty()) table.add({"can't run", fmt::format("{}: {}", printable(mode, 40), printable(why, 200))});
   for (const auto& [key, value] : record.labels) table.add({"label", key + "=" + value});
   print(table);
   return kExitOk;
