@@ -135,15 +135,16 @@ void add_node_part(const ClusterView& view, const Origin& origin, DesiredState& 
 }
 
 void add_pod_mtus(const ClusterView& view, const ModeMtu& mtu, const Origin& origin, DesiredState& out) {
-  const uint32_t least = mtu.v4 == 0 ? mtu.v6 : mtu.v6 == 0 ? mtu.v4 : std::min(mtu.v4, mtu.v6);
-  if (least == 0) return;
+  // A link has the larger family's, as CNI makes it; what the other may send less stands on the pod's default route.
+  const uint32_t most = std::max(mtu.v4, mtu.v6);
+  if (most == 0) return;
   for (const Endpoint& endpoint : view.endpoints) {
     if (endpoint.netns.empty()) continue;
     PodMtu pod;
     pod.dev = endpoint.host_dev;
     pod.netns = endpoint.netns;
     pod.ifname = endpoint.ifname;
-    pod.mtu = least;
+    pod.mtu = most;
     pod.origin = origin;
     out.net.pod_mtus.push_back(std::move(pod));
   }
