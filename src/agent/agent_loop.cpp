@@ -116,6 +116,7 @@ AgentLoop::Time AgentLoop::next_wake() const {
   consider(trim_at_);
   consider(uplink_check_at_);
   consider(reap_at_);
+  consider(switch_at_);
   consider(tell_at_);
   if (!services_.empty()) consider(counted_ + kCountEvery);
   if (cache_ && !synced_ && !cached_) consider(started_ + kCacheAfter);
@@ -193,6 +194,7 @@ void AgentLoop::timers() {
   const bool held = retry_at_ && now < *retry_at_;
   if (!held && (now_ || quiet || retry_at_ || now >= reconciler_.due())) turn();
   if (reap_at_ && now >= *reap_at_) reap_modes();
+  if (switch_at_ && now >= *switch_at_) switch_over();
   if (tell_at_ && now >= *tell_at_) tell_what_runs();
   if (!services_.empty() && now >= counted_ + kCountEvery) publish();
   if (save_at_ && now >= *save_at_) save_cache();

@@ -78,6 +78,7 @@ class AgentLoop {
   void reap_soon();
   std::vector<std::string> still_received() const;
   void ask_kernel(ClusterView& view);
+  void drop_services(const ClusterView& view);
   void follow_with_services();
   void tell_what_runs();
   std::vector<std::string> service_troubles() const;
@@ -135,7 +136,11 @@ class AgentLoop {
   std::string mode_trouble_;              // why the config's mode is not announced
   std::optional<KernelFeatures> kernel_;  // asked once, when a mode that wants to know takes part
   std::vector<std::pair<std::string, std::string>> runs_here_;  // NodeRecord::modes
-  std::map<const Mode*, std::unique_ptr<Service>> services_;    // of the modes that take part; null: has none
+  struct Running {
+    std::unique_ptr<Service> service;
+    Time since;
+  };
+  std::map<const Mode*, Running> services_;                     // of the modes that take part and have one
   std::shared_ptr<const DesiredState> serviced_;                // the services are those of this state
   std::map<std::string, Datapath> datapaths_;                   // by mode, of those that take part
 
@@ -155,6 +160,7 @@ class AgentLoop {
   std::optional<Time> save_at_;
   std::optional<Time> trim_at_;  // memory is given back after a large change
   std::optional<Time> reap_at_;  // when a mode may no longer be received
+  std::optional<Time> switch_at_;  // when the config's mode may be announced
   std::optional<Time> tell_at_;  // when the others are told what this kernel runs
   Time counted_{};               // when the services' counters were last read
   Time last_save_{};

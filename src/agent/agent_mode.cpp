@@ -12,7 +12,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kReapApart = 250ms;  // looks at who has seen what
+constexpr auto kReapApart = 250ms;      // looks at who has seen what
+constexpr auto kServiceBegins = 200ms;  // before it can be taken to carry packets
 
 int64_t unix_now() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -69,6 +70,7 @@ std::vector<std::string> AgentLoop::still_received() const {
 
 // After a turn: the config's mode is announced once all stands by which we receive it.
 void AgentLoop::switch_over() {
+  switch_at_.reset();
   mode_trouble_.clear();
   if (!config_ || !lease_ || lease_->mode == config_->mode || stands_ || !reconciler_.complete()) return;
   const Mode& mode = mode_registry().get(config_->mode);
@@ -82,8 +84,12 @@ void AgentLoop::switch_over() {
   }
   if (!reconciler_.stands(mode.name())) return told("its receiving side does not stand yet");
   const auto service = services_.find(&mode);
-  if (service != services_.end() && service->second) {
-    if (const auto troubles = service->second->troubles(); !troubles.empty()) return told(troubles.front());
+  if (service != services_.end() && Clock::now() < service->second.since + kServiceBegins) {
+    switch_at_ = service->second.since + kServiceBegins;
+    return;
+  }
+  if (service != services_.end()) {
+    if (const auto troubles = service->second.service->troubles(); !troubles.empty()) return told(troubles.front());
   }
   stands_ = true;
   announce();
@@ -126,21 +132,23 @@ void AgentLoop::ask_kernel(ClusterView& view) {
   datapaths_ = std::move(now);
 }
 
+// Before the turn that takes the devices of a mode away: nobody sends by it any more.
+void AgentLoop::drop_services(const ClusterView& view) {
+  std::erase_if(services_, [&](const auto& item) { return !takes_part(view, *item.first); });
+}
+
 void AgentLoop::follow_with_services() {
   const auto& view = reconciler_.view();
   const auto desired = reconciler_.desired();
   if (!desired) return;
   if (desired != serviced_) {
     for (const Mode* mode : mode_registry().all()) {
-      if (!takes_part(*view, *mode))
-        services_.erase(mode);
-      else if (!services_.contains(mode))
-        services_.emplace(mode, mode->service());
+      if (services_.contains(mode) || !takes_part(*view, *mode)) continue;
+      if (auto service = mode->service()) services_.emplace(mode, Running{std::move(service), Clock::now()});
     }
-    std::erase_if(services_, [](const auto& item) { return item.second == nullptr; });
     serviced_ = desired;
   }
-  for (const auto& [mode, service] : services_) service->follow(*view, *desired);
+  for (const auto& [mode, running] : services_) running.service->follow(*view, *desired);
 }
 
 // What `knet mode set` asks before it changes the cluster's mode. Not at the start: it takes its time.

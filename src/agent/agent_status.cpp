@@ -51,8 +51,8 @@ std::vector<std::string> AgentLoop::unready() const {
 
 std::vector<std::string> AgentLoop::service_troubles() const {
   std::vector<std::string> troubles;
-  for (const auto& [mode, service] : services_)
-    for (const std::string& text : service->troubles()) troubles.push_back(fmt::format("{}: {}", mode->name(), text));
+  for (const auto& [mode, running] : services_)
+    for (const std::string& text : running.service->troubles()) troubles.push_back(fmt::format("{}: {}", mode->name(), text));
   return troubles;
 }
 
@@ -104,8 +104,8 @@ void AgentLoop::publish() {
   if (lease_) s.announced = lease_->mode;
   s.receives = rollover_.modes();
   for (const auto& [mode, path] : datapaths_) s.datapaths.push_back({mode, std::string(path.name), path.why});
-  for (const auto& [mode, service] : services_)
-    for (auto& counter : service->counters()) s.mode_counters.push_back(std::move(counter));
+  for (const auto& [mode, running] : services_)
+    for (auto& counter : running.service->counters()) s.mode_counters.push_back(std::move(counter));
   std::sort(s.mode_counters.begin(), s.mode_counters.end());
   counted_ = Clock::now();
   if (self_) {

@@ -335,6 +335,7 @@ void AgentLoop::make_view() {
     conflicts_ = drop_conflicts(*view);
   }
   ask_kernel(*view);
+  drop_services(*view);
   reconciler_.set_view(std::move(view), live);
 }
 
