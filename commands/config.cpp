@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
+#include "commands/common/secrets.h"
 #include "commands/common/table.h"
 #include "core/mode.h"
 
@@ -39,12 +40,6 @@ nlohmann::json part(const nlohmann::json& object, std::string_view key) {
   return nullptr;
 }
 
-std::string text_of(const OptionValue& value) {
-  if (const bool* flag = std::get_if<bool>(&value)) return *flag ? "true" : "false";
-  if (const int64_t* number = std::get_if<int64_t>(&value)) return fmt::format("{}", *number);
-  return std::get<std::string>(value);
-}
-
 struct Row {
   std::string key, value, from;
 };
@@ -73,11 +68,7 @@ std::vector<Row> rows_of(const NetworkConfig& config, const nlohmann::json& json
   const nlohmann::json backend = part(json, "Backend");
   rows.push_back({"Backend.Type", config.mode, stored(backend, "Type") ? "store" : "default of a config without Backend"});
   for (const OptionSpec& option : mode_registry().get(config.mode).options()) {
-    std::string value(option.fallback);
-    for (const auto& [name, set] : config.options) {
-      if (name == option.name) value = text_of(set);
-    }
-    rows.push_back({fmt::format("Backend.{}", option.name), value, stored(backend, option.name) ? "store" : "default"});
+    rows.push_back({fmt::format("Backend.{}", option.name), shown_option(config, option), stored(backend, option.name) ? "store" : "default"});
   }
   rows.push_back({"Masquerade", config.masquerade ? "true" : "false", stored(part(json, "Knet"), "Masquerade") ? "store" : "default"});
   return rows;
@@ -94,7 +85,7 @@ int show(const Flags& flags, ClusterStore& cluster) {
     nlohmann::ordered_json values = nlohmann::ordered_json::array();
     for (const Row& row : rows) values.push_back({{"key", row.key}, {"value", row.value}, {"from", row.from}});
     print_json({{"store", where}, {"key", cluster.paths().config()}, {"revision", text->rev},
-                {"config", nlohmann::ordered_json::parse(text->json)}, {"values", values}, {"notices", notices}});
+                {"config", nlohmann::ordered_json::parse(hide_secrets(text->json, mode_registry()))}, {"values", values}, {"notices", notices}});
     return kExitOk;
   }
   Table table({{"KEY"}, {"VALUE"}, {"FROM", Column::Kind::free}});
@@ -106,7 +97,7 @@ int show(const Flags& flags, ClusterStore& cluster) {
 }
 
 int set(const Flags& flags, ClusterStore& cluster) {
-  const ConfigSetReport report = set_config(cluster, mode_registry(), flags.changes, flags.dry_run);
+  const ConfigSetReport report = set_config(cluster, mode_registry(), read_secrets(flags.changes, ""), flags.dry_run);
   if (flags.output.json()) {
     nlohmann::ordered_json changes = nlohmann::ordered_json::array();
     for (const ConfigChange& change : report.changes) changes.push_back(change.what);

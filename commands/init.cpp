@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
+#include "commands/common/secrets.h"
 #include "commands/common/table.h"
 #include "kernel/linux_plane.h"
 
@@ -67,6 +68,7 @@ NetworkConfig config_from(const Flags& flags, std::vector<std::string>& notices)
   put(flags.subnet_max6, words.subnet_max6);
   if (flags.subnet_len != 0) words.subnet_len = flags.subnet_len;
   if (flags.subnet_len6 != 0) words.subnet_len6 = flags.subnet_len6;
+  words.options = read_secrets(std::move(words.options), "--opt");
   words.masquerade = !flags.no_masquerade;
   if (!words.network && !words.network6) fail(ErrorKind::usage, "give the pods' network, such as --network 10.244.0.0/16");
   return make_network_config(words, mode_registry());
@@ -81,17 +83,16 @@ std::string nodes_of(uint64_t pool) { return pool > 1'000'000'000 ? "more nodes 
 
 /// "vxlan (VNI 1, udp 8472)", "host-gw", "vxlan (VNI 7, udp 8472, DirectRouting true)".
 std::string mode_text(const NetworkConfig& config) {
+  const Mode& mode = mode_registry().get(config.mode);
   std::vector<std::string> parts;
-  if (config.mode == "vxlan") {
-    const int64_t port = config.option_int("Port", 0);
-    parts.push_back(fmt::format("VNI {}", config.option_int("VNI", 1)));
-    parts.push_back(fmt::format("udp {}", port == 0 ? 8472 : port));
-  }
-  for (const auto& [name, value] : config.options) {
-    if (config.mode == "vxlan" && (name == "VNI" || name == "Port")) continue;
-    if (const bool* flag = std::get_if<bool>(&value)) parts.push_back(fmt::format("{} {}", name, *flag));
-    if (const int64_t* number = std::get_if<int64_t>(&value)) parts.push_back(fmt::format("{} {}", name, *number));
-    if (std::holds_alternative<std::string>(value)) parts.push_back(name);  // may be a secret
+  if (std::string wire = mode.wire(config); !wire.empty()) parts.push_back(std::move(wire));
+  for (const OptionSpec& spec : mode.options()) {
+    NetworkConfig without = config;
+    std::erase_if(without.options, [&](const auto& option) { return option.first == spec.name; });
+    const std::string value = shown_option(config, spec);
+    // What is as usual, or stands in what is on the wire, is not told again.
+    if (value == shown_option(without, spec) || mode.wire(config) != mode.wire(without)) continue;
+    parts.push_back(fmt::format("{} {}", spec.name, value));
   }
   return parts.empty() ? config.mode : fmt::format("{} ({})", config.mode, join(parts, ", "));
 }
@@ -102,7 +103,7 @@ void print_json_report(const InitReport& report) {
               {"store", report.where},
               {"key", report.key},
               {"embedded", report.embedded},
-              {"config", nlohmann::ordered_json::parse(report.json)},
+              {"config", nlohmann::ordered_json::parse(hide_secrets(report.json, mode_registry()))},
               {"notices", report.notices}});
 }
 
@@ -122,7 +123,7 @@ void print_report(const InitReport& report, const NetworkConfig& config, const S
   for (const std::string& notice : report.notices) print("note: " + notice + "\n");
   const std::string join_line = "knet join" + store_words(store);
   if (report.outcome == InitReport::Outcome::not_written) {
-    print(report.json + "\n");
+    print(hide_secrets(report.json, mode_registry()) + "\n");
   } else if (report.embedded) {
     print(fmt::format("next, on this machine:   {}\n\n"
                       "The embedded store is this machine's own: this machine is the whole cluster. To span several, use an etcd\n"

@@ -11,6 +11,7 @@
 #include "agent/mode_change.h"
 #include "base/text.h"
 #include "commands/common/output.h"
+#include "commands/common/secrets.h"
 #include "commands/common/table.h"
 #include "core/mode.h"
 
@@ -103,7 +104,7 @@ int mode_set(const StoreOptions& options, const ModeChangeFlags& flags, const Ou
   const auto end = begin + duration_of("--timeout", flags.timeout);
   const std::unique_ptr<Store> store = open_store(options);
   ClusterStore cluster(*store, StorePaths{options.prefix});
-  const ModeSetReport report = set_mode(cluster, mode_registry(), {flags.mode, flags.options, flags.force, flags.dry_run});
+  const ModeSetReport report = set_mode(cluster, mode_registry(), {flags.mode, read_secrets(flags.options, "--opt"), flags.force, flags.dry_run});
   const bool tell = !output.json();
   Json json = as_json(report, flags.dry_run);
   const bool under_way = !report.to.earlier.empty();

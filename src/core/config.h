@@ -88,6 +88,15 @@ NetworkConfig make_network_config(const ConfigWords& words, const ModeRegistry& 
 NetworkConfig change_mode(const NetworkConfig& config, std::string_view mode, const std::vector<std::string>& options,
                           const ModeRegistry& modes);
 
+/// What stands in the place of a secret option's value.
+inline constexpr std::string_view kHidden = "(hidden)";
+/// Whether an option of this name is a secret in any mode.
+bool is_secret_option(std::string_view key, const ModeRegistry& modes);
+/// The config's JSON as it may be shown. Throws Error{config} if it is no JSON.
+std::string hide_secrets(std::string_view config_json, const ModeRegistry& modes);
+/// The option in force (set, or the default), as it may be shown.
+std::string shown_option(const NetworkConfig& config, const OptionSpec& spec);
+
 /// What a change would mean for running nodes.
 struct ConfigChange {
   std::string what;   // "Backend.VNI 1 -> 7"

@@ -76,8 +76,8 @@ std::vector<ConfigChange> compare(const NetworkConfig& from, const NetworkConfig
                        fmt::format("knet mode set {} changes the nodes over one by one while pods talk", to.mode)});
   } else {
     for (const OptionSpec& spec : modes.get(to.mode).options()) {
-      const std::string before = effective_option(from, spec), after = effective_option(to, spec);
-      if (before == after) continue;
+      if (effective_option(from, spec) == effective_option(to, spec)) continue;
+      const std::string before = shown_option(from, spec), after = shown_option(to, spec);
       changes.push_back({fmt::format("Backend.{} {} -> {}", spec.name, before.empty() ? "\"\"" : before,
                                      after.empty() ? "\"\"" : after),
                          spec.live, spec.live ? "" : std::string(kRestart)});

@@ -151,7 +151,9 @@ ModeOptions parse_options(const Json& backend, const Mode& mode, std::string_vie
         return equals_ignoring_case(known, name);
       });
       if (!harmless)
-        fail(ErrorKind::config, "{}{} is {}: {}", where, printable(key), shown(value), unknown_option(mode, key));
+        // What is no plain value may be, or hold, a secret whose key was mistyped.
+        fail(ErrorKind::config, "{}{} is {}: {}", where, printable(key),
+             value.is_boolean() || value.is_number() ? shown(value) : "given", unknown_option(mode, key));
       note(notices, fmt::format("{}{} is flannel's alone: ignored", where, printable(key)));
       continue;
     }
