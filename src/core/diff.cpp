@@ -172,11 +172,24 @@ class Diff {
     }
     return Fate::stays;
   }
-  Fate fate(const Filter& seen) {
-    const Fate by_device = fate<Filter>(seen);
-    if (by_device != Fate::stays) return by_device;
+  // A tunnel's map lives in its filters: those on devices that stay carry it over to a tunnel that is made anew.
+  Fate fate(const TunnelPeer& seen) {
+    const Fate by_device = fate<TunnelPeer>(seen);
+    if (by_device != Fate::gone) return by_device;
+    const auto& filters = seen_.net.filters;
+    const bool held = std::any_of(filters.begin(), filters.end(), [&](const Filter& filter) {
+      return filter.tunnel == seen.dev && filter.dev != seen.dev && fate<Filter>(filter) == Fate::stays;
+    });
+    return held ? Fate::stays : Fate::gone;
+  }
+  // The index of its tunnel's device is burnt into a filter.
+  bool outdated(const Filter& seen) {
     const Devices::Device* tunnel = devices_.find(seen.tunnel);
-    return tunnel != nullptr && tunnel->fresh ? Fate::doubtful : Fate::stays;
+    return tunnel != nullptr && tunnel->fresh;
+  }
+  template <typename T>
+  bool outdated(const T&) {
+    return false;
   }
   Fate fate(const Route& seen) {
     const Fate by_device = fate<Route>(seen);
@@ -202,6 +215,8 @@ class Diff {
   template <typename T>
   bool possible(const T& want) {
     constexpr bool needs_up = std::is_same_v<T, Nexthop> || std::is_same_v<T, Route>;
+    if constexpr (std::is_same_v<T, Filter>)  // on another's device, it must not lead into one of a stranger either
+      if (want.tunnel != want.dev && !devices_.can_hold(want.tunnel, false)) return false;
     if constexpr (requires { want.dev; })
       return devices_.can_hold(want.dev, needs_up);
     else
@@ -236,7 +251,7 @@ class Diff {
       if (what == Fate::gone) continue;
       if (!owns(seen[j]))
         stranger = std::min(stranger, j);
-      else if (kept == to && what == Fate::stays && !differs(want, seen[j]))
+      else if (kept == to && what == Fate::stays && !differs(want, seen[j]) && !outdated(seen[j]))
         kept = j;
       else
         stale = std::min(stale, j);

@@ -79,6 +79,9 @@ int FakeKernel::add(Link wanted) {
 
 int FakeKernel::remove_link(const DevName& name) {
   if (link(name) == nullptr) return ENODEV;
+  std::vector<Address> gone;
+  std::copy_if(net_.addresses.begin(), net_.addresses.end(), std::back_inserter(gone),
+               [&](const Address& a) { return a.dev == name; });
   std::erase_if(net_.links, [&](const Link& l) { return l.name == name; });
   std::erase_if(net_.addresses, [&](const Address& a) { return a.dev == name; });
   std::erase_if(net_.sysctls, [&](const Sysctl& s) { return s.dev == name; });
@@ -87,14 +90,21 @@ int FakeKernel::remove_link(const DevName& name) {
   std::erase_if(net_.wireguard_peers, [&](const WireguardPeer& p) { return p.dev == name; });
   std::erase_if(net_.filters, [&](const Filter& f) { return f.dev == name; });
   std::erase_if(net_.pod_mtus, [&](const PodMtu& p) { return p.dev == name; });
-  for (Filter& filter : net_.filters)
-    if (filter.tunnel == name) filter.digest = 0;  // its index is burnt in
+  // Indexes are burnt in: the tunnel's, and of an end that sends, the underlay's.
+  for (Filter& filter : net_.filters) {
+    const bool carried = std::any_of(gone.begin(), gone.end(), [&](const Address& a) {
+      return a.prefix.addr() == filter.local || a.prefix.addr() == filter.local6;
+    });
+    if (filter.tunnel == name || (filter.end == TunnelEnd::encap && carried)) filter.digest = 0;
+  }
   lose_tunnel_maps();
   std::erase_if(net_.nexthops, [&](const Nexthop& n) { return n.dev == name; });
   std::erase_if(net_.routes, [&](const Route& r) { return r.dev == name; });
   std::vector<DevName> upper;
-  for (const Link& l : net_.links)
-    if (l.underlay() == name) upper.push_back(l.name);
+  for (Link& l : net_.links) {
+    if (l.vxlan && l.vxlan->underlay == name) upper.push_back(l.name);
+    if (l.ipip && l.ipip->underlay == name) l.ipip->underlay = {};  // ip_tunnel keeps an index of nothing
+  }
   for (const DevName& l : upper) remove_link(l);
   return 0;
 }
@@ -249,8 +259,20 @@ int FakeKernel::remove(const WireguardPeer& peer) {
              : ENOENT;
 }
 
+// The underlay of an end that sends is the one that has the local address.
+int FakeKernel::can_filter(const Filter& filter) const {
+  for (const DevName& name : {filter.dev, filter.tunnel})
+    if (net_.find_link(name) == nullptr) return ENODEV;
+  for (const IpAddr& local : {filter.local, filter.local6})
+    if (local && filter.end == TunnelEnd::encap &&
+        std::none_of(net_.addresses.begin(), net_.addresses.end(),
+                     [&](const Address& a) { return a.prefix.addr() == local; }))
+      return EADDRNOTAVAIL;
+  return 0;
+}
+
 int FakeKernel::add(const Filter& filter) {
-  if (link(filter.dev) == nullptr || link(filter.tunnel) == nullptr) return ENODEV;
+  if (const int error = can_filter(filter); error != 0) return error;
   if (find(net_.filters, filter.key()) != net_.filters.end()) return EEXIST;
   Filter added = filter;
   added.origin = {};
@@ -262,7 +284,7 @@ int FakeKernel::add(const Filter& filter) {
 int FakeKernel::replace(const Filter& filter) {
   const auto it = find(net_.filters, filter.key());
   if (it == net_.filters.end()) return add(filter);
-  if (link(filter.tunnel) == nullptr) return ENODEV;
+  if (const int error = can_filter(filter); error != 0) return error;
   *it = filter;
   it->origin = {};
   return 0;
@@ -544,7 +566,9 @@ std::vector<OpResult> FakeKernel::apply(const Plan& plan) {
         if (T::kKind != op.object.kind) return;
         if constexpr (requires(const T& object) { object.dev; }) {
           const T& object = (op.object.observed ? *plan.observed : *plan.desired).template of<T>().at(op.object.index);
-          if (op.verb != Verb::remove && lost.contains(object.dev)) {
+          bool dangles = lost.contains(object.dev);
+          if constexpr (std::is_same_v<T, Filter>) dangles = dangles || lost.contains(object.tunnel);
+          if (op.verb != Verb::remove && dangles) {
             error = ECANCELED;
             return;
           }

@@ -81,6 +81,7 @@ class FakeKernel : public Plane {
   int replace(const PodMtu& pod);
   int remove(const PodMtu& pod);
   void lose_tunnel_maps();
+  int can_filter(const Filter& filter) const;
   int replace(const FdbEntry& entry);
   int replace(const Nexthop& nexthop);
   int replace(const Route& route);

@@ -64,11 +64,64 @@ void add_tunnel(Random& random, int vni, NetState& net) {
   }
 }
 
+// A TUN with a route to each peer, and BPF's filters and map or userspace.
+void add_tun(Random& random, const std::string& name, uint16_t port, NetState& net) {
+  const bool first = random.chance(70);
+  const std::string local = first ? "192.168.77.1" : "10.9.0.5";
+  net.links.push_back(tun(name, random.chance(50) ? 1472 : 1400));
+  net.addresses.push_back(address(name, subnet(1) + "/32"));
+  const bool bpf = random.chance(70);
+  if (bpf) {
+    net.filters.push_back(filter(name, TunnelEnd::encap, name, local, port));
+    net.filters.push_back(filter(first ? "eth0" : "eth1", TunnelEnd::decap, name, local, port));
+    if (random.chance(20)) net.filters.push_back(filter(first ? "eth1" : "eth0", TunnelEnd::decap, name, local, port));
+  }
+  for (int peer = 1; peer < 10; ++peer) {
+    if (!random.chance(35)) continue;
+    const std::string dst = subnet(100 + peer) + "/24";
+    if (bpf) net.tunnel_peers.push_back(tunnel_peer(name, dst, "192.168.77." + std::to_string(random.below(3) + 2), port));
+    if (random.chance(70)) net.routes.push_back(route(dst, name));
+  }
+}
+
+void add_ipip(Random& random, NetState& net) {
+  const bool first = random.chance(70);
+  net.links.push_back(ipip("knet.ipip", first ? "192.168.77.1" : "10.9.0.5", first ? "eth0" : "eth1"));
+  net.addresses.push_back(address("knet.ipip", subnet(1) + "/32"));
+  for (int peer = 1; peer < 10; ++peer) {
+    if (!random.chance(35)) continue;
+    const std::string via = "192.168.77." + std::to_string(random.below(3) + 2);
+    Route to_peer = route(subnet(110 + peer) + "/24", "knet.ipip", via);
+    to_peer.onlink = to_peer.by_nexthop = true;
+    net.nexthops.push_back(nexthop("knet.ipip", via, true));
+    net.routes.push_back(to_peer);
+  }
+}
+
+void add_wireguard(Random& random, NetState& net) {
+  net.links.push_back(wireguard("knet.wg", random.chance(70) ? 51820 : 51999, static_cast<uint8_t>(random.below(2) + 1)));
+  net.addresses.push_back(address("knet.wg", subnet(1) + "/32"));
+  for (int peer = 1; peer < 10; ++peer) {
+    if (!random.chance(35)) continue;
+    // A node that came anew has another key for the same subnet.
+    const auto key = static_cast<uint8_t>(10 + peer + (random.chance(30) ? 20 : 0));
+    const std::string dst = subnet(120 + peer) + "/24";
+    net.wireguard_peers.push_back(wireguard_peer("knet.wg", key, dst, "192.168.77." + std::to_string(random.below(3) + 2)));
+    net.wireguard_peers.back().keepalive = random.chance(50) ? 25 : 0;
+    net.routes.push_back(route(dst, "knet.wg"));
+  }
+}
+
 DesiredState random_desired(Random& random) {
   DesiredState want;
   NetState& net = want.net;
   for (int vni = 1; vni <= 3; ++vni)
     if (random.chance(50)) add_tunnel(random, vni, net);
+  if (random.chance(40)) add_tun(random, "knet.udp", random.chance(80) ? 8285 : 9000, net);
+  if (random.chance(40)) random.chance(50) ? add_ipip(random, net) : add_tun(random, "knet.ipip", 0, net);
+  if (random.chance(40)) add_wireguard(random, net);
+  for (const char* pod : kPods)
+    if (random.chance(50)) net.pod_mtus.push_back(pod_mtu(pod, 1400 + static_cast<uint32_t>(random.below(3)) * 36));
   for (int peer = 1; peer < 8; ++peer) {
     if (!random.chance(30)) continue;
     const std::string via = "192.168.77." + std::to_string(10 + random.below(4));
@@ -113,6 +166,11 @@ void add_foreign(Random& random, FakeKernel& kernel) {
   kernel.add(route("10.99.0.0/16", "eth1", "10.9.0.1"));  // protocol 107 by chance, elsewhere
   if (random.chance(50)) kernel.add(vxlan("vx", 3, "192.168.77.1", "eth0"));
   if (random.chance(20)) kernel.add(vxlan("knet.2", 77, "192.168.77.1", "eth0"));
+  if (random.chance(15)) kernel.add(tun("knet.udp"));
+  if (random.chance(15)) {
+    kernel.add(wireguard("wg0", random.chance(50) ? 51820 : 51999));
+    kernel.add(wireguard_peer("wg0", 99, "10.244.121.0/24", "10.9.0.9"));
+  }
   Nexthop theirs = nexthop("eth0", "192.168.77.11");
   theirs.protocol = 12;
   if (random.chance(50)) kernel.add(theirs);
@@ -132,7 +190,7 @@ T pick(Random& random, const std::vector<T>& objects) {
 
 void vandalise(Random& random, FakeKernel& kernel) {
   const NetState& net = kernel.net();
-  switch (random.below(11)) {
+  switch (random.below(15)) {
     case 0:
       if (!net.links.empty()) {
         const Link l = pick(random, net.links);
@@ -171,6 +229,27 @@ void vandalise(Random& random, FakeKernel& kernel) {
         if (r.protocol == 107) kernel.remove(r);
       }
       break;
+    case 11:
+      if (!net.filters.empty()) {
+        const Filter f = pick(random, net.filters);
+        random.chance(50) ? static_cast<void>(kernel.remove(f)) : kernel.spoil_filter(f.key());
+      }
+      break;
+    case 12:
+      if (!net.tunnel_peers.empty()) kernel.remove(pick(random, net.tunnel_peers));
+      break;
+    case 13:
+      if (!net.wireguard_peers.empty()) {
+        const WireguardPeer peer = pick(random, net.wireguard_peers);
+        if (peer.dev.view() != "wg0") kernel.remove(peer);
+      }
+      break;
+    case 14:
+      if (!net.links.empty()) {
+        const Link l = pick(random, net.links);
+        if (l.type == LinkType::tun && l.ours) kernel.set_running(l.name, false);
+      }
+      break;
     case 9:
       kernel.spoil_table("knet");
       break;
@@ -183,14 +262,20 @@ void vandalise(Random& random, FakeKernel& kernel) {
 // Everything that is not ours, as text with what text leaves out.
 std::vector<std::string> foreign_objects(const NetState& net, const Ownership& own) {
   std::vector<std::string> lines;
-  for (const Link& l : net.links)
+  for (Link l : net.links) {
+    if (Ownership::is_pod_link(l.name.view())) l.mtu = 0;  // lowered where a mode needs it
     if (!own.owns(l)) lines.push_back(describe(l) + (l.up ? " up" : " down") + std::to_string(l.index) + l.mac.str());
+  }
   for (const Address& a : net.addresses)
     if (!own.owns(a, net)) lines.push_back(describe(a));
   for (const Neighbor& n : net.neighbors)
     if (!own.owns(n, net)) lines.push_back(describe(n));
   for (const FdbEntry& e : net.fdb)
     if (!own.owns(e, net)) lines.push_back(describe(e));
+  for (const WireguardPeer& p : net.wireguard_peers)
+    if (!own.owns(p, net)) lines.push_back(describe(p));
+  for (const Filter& f : net.filters)
+    if (const Link* tunnel = net.find_link(f.tunnel); tunnel != nullptr && !own.owns(*tunnel)) lines.push_back(describe(f));
   for (const Nexthop& n : net.nexthops)
     if (!own.owns(n)) lines.push_back(describe(n) + std::to_string(n.id));
   for (const Route& r : net.routes)
@@ -206,7 +291,7 @@ FakeKernel random_host(Random& random) {
   kernel.add_nic("eth0", "fd00:77::1/64");
   kernel.add_nic("eth1", "10.9.0.5/24");
   for (const char* pod : kPods)
-    if (random.chance(80)) kernel.add_pod_link(dev(pod));
+    if (random.chance(80)) kernel.add_pod_link(dev(pod), random.chance(50) ? 1500 : 1400);
   kernel.set_sysctl("net/ipv4/ip_forward", "0");
   kernel.add_forward_drop({Family::v4, "filter", "FORWARD"});
   add_foreign(random, kernel);
@@ -290,8 +375,9 @@ TEST_CASE("with failures at random the rest is done, and the next plan mends wha
     Random random(seed);
     FakeKernel kernel = random_host(random);
     const DesiredState want = random_desired(random);
-    const char* const victims[] = {"link knet.1", "nexthop", "neigh", "10.244.1", "fdb", "route"};
-    kernel.fail(victims[random.below(6)], 105, 1 + random.below(3));
+    const char* const victims[] = {"link knet.1", "nexthop", "neigh", "10.244.1", "fdb", "route",
+                                   "link knet.udp", "filter", "tunnel peer", "wireguard peer", "pod link"};
+    kernel.fail(victims[random.below(11)], 105, 1 + random.below(3));
     for (int round = 0; round < 4; ++round) {
       const Observed seen = kernel.observe(all_kinds());
       kernel.apply(diff(want, seen, own()));
