@@ -10,17 +10,18 @@ function(knet_archive variable name)
 endfunction()
 
 # The same archive without unwind tables: for C code that calls nothing of ours which could throw, half a megabyte of
-# tables that nobody reads. Copied once, at configure time.
+# tables that nobody reads. Copied once, at configure time. Further arguments go to objcopy.
 function(knet_c_archive variable name)
   knet_archive(${variable} ${name})
   if(NOT CMAKE_OBJCOPY OR KNET_SANITIZE)
     return()
   endif()
   set(slim ${PROJECT_BINARY_DIR}/slim/lib${name}.a)
-  if(NOT EXISTS ${slim} OR ${${variable}} IS_NEWER_THAN ${slim})
+  set(arguments --remove-section=.eh_frame --remove-section=.rela.eh_frame ${ARGN})
+  if(NOT EXISTS ${slim} OR ${${variable}} IS_NEWER_THAN ${slim} OR NOT "${arguments}" STREQUAL "${KNET_SLIM_${name}}")
     file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/slim)
-    execute_process(COMMAND ${CMAKE_OBJCOPY} --remove-section=.eh_frame --remove-section=.rela.eh_frame
-      ${${variable}} ${slim} COMMAND_ERROR_IS_FATAL ANY)
+    execute_process(COMMAND ${CMAKE_OBJCOPY} ${arguments} ${${variable}} ${slim} COMMAND_ERROR_IS_FATAL ANY)
+    set(KNET_SLIM_${name} "${arguments}" CACHE INTERNAL "how ${slim} was made")
   endif()
   set(${variable} ${slim} PARENT_SCOPE)
 endfunction()
@@ -47,7 +48,13 @@ target_include_directories(knet_libnl SYSTEM INTERFACE ${KNET_LIBNL_DIR})
 target_link_libraries(knet_libnl INTERFACE ${KNET_LIB_nl-genl-3} ${KNET_LIB_nl-route-3} ${KNET_LIB_nl-3} Threads::Threads)
 
 find_path(KNET_SQLITE_DIR sqlite3.h REQUIRED)
-knet_c_archive(KNET_LIB_sqlite3 sqlite3)
+# SQL's mathematical functions, which our SQL never names, are all that would need libm: 0.3 MB. A weak reference draws
+# nothing in.
+set(weak "")
+foreach(function acos acosh asin asinh atan atan2 atanh cos cosh exp fmod log log10 log2 pow sin sinh sqrt tan tanh)
+  list(APPEND weak --weaken-symbol=${function})
+endforeach()
+knet_c_archive(KNET_LIB_sqlite3 sqlite3 ${weak})
 add_library(knet_sqlite INTERFACE)
 target_include_directories(knet_sqlite SYSTEM INTERFACE ${KNET_SQLITE_DIR})
 target_link_libraries(knet_sqlite INTERFACE ${KNET_LIB_sqlite3} Threads::Threads m dl)
