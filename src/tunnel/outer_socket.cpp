@@ -60,7 +60,8 @@ Fd open_outer_socket(TunnelWire wire, const IpAddr& local, uint16_t port) {
   const int protocol = udp ? IPPROTO_UDP : v6 ? IPPROTO_IPV6 : IPPROTO_IPIP;
   Fd fd(socket(family, (udp ? SOCK_DGRAM : SOCK_RAW) | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol));
   if (!fd) throw_errno(errno, "open a {} socket", udp ? "UDP" : "raw");
-  if (v6) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  // A raw socket has its protocol for a port, and takes this no more (net/ipv6/ipv6_sockglue.c); it is of one family anyhow.
+  if (v6 && udp) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
   set_fragmenting(fd.get(), v6, false);
   for (const int name : {SO_RCVBUFFORCE, SO_SNDBUFFORCE}) try_option(fd.get(), SOL_SOCKET, name, kBufferBytes);
   if (udp) {
