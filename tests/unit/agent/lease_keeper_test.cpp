@@ -106,3 +106,25 @@ TEST_CASE("what was seen is told; a lost lease comes back on the same subnet") {
   CHECK(again->subnet == lease->subnet);
   CHECK(kept.store->get(key));
 }
+
+TEST_CASE("what was seen is told sooner while the cluster's mode changes, and less of it after a restore") {
+  Kept kept;
+  kept.keeper->announce(kept.request());
+  REQUIRE(kept.lease_until(Clock::now() + 10s));
+  const StorePaths paths{kept.options.prefix};
+  const auto told = [&](Revision wanted, Clock::duration within) {
+    const auto deadline = Clock::now() + within;
+    while (Clock::now() < deadline)
+      if (const auto item = kept.store->get(paths.node("n1")); item && parse_node(item->value).seen_rev == wanted)
+        return true;
+    return false;
+  };
+  kept.keeper->seen(7, 1, false);
+  REQUIRE(told(7, 5s));
+  kept.keeper->seen(8, 1, false);
+  CHECK_FALSE(told(8, 500ms));
+  kept.keeper->seen(9, 1, true);
+  CHECK(told(9, 2s));
+  kept.keeper->seen(3, 1, true);
+  CHECK(told(3, 2s));
+}

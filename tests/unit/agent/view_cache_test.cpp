@@ -85,3 +85,24 @@ TEST_CASE("the cache file: absent, written, replaced") {
   std::ofstream(path) << "not a cache";
   CHECK_FALSE(load_view_cache(path));
 }
+
+TEST_CASE("the modes still received are kept; an older version's cache has none") {
+  const std::vector<ReceivedMode> received = {{"vxlan", 20, 1'700'000'000}, {"udp", 31, 1'700'000'100}};
+  const auto read = parse_cached_view(format_cached_view(kConfig, sample(), received));
+  REQUIRE(read);
+  CHECK(read->received == received);
+  CHECK(read->peers.size() == 1);
+  CHECK(parse_cached_view(text_of(sample()))->received.empty());
+
+  Temporary dir;
+  NodePaths paths;
+  paths.state_dir = dir.path();
+  NetworkConfig config;
+  config.mode = "host-gw";
+  CHECK(received_modes(paths, "n1", config).empty());
+  config.earlier = {{"vxlan", {}}, {"alloc", {}}};
+  // Nothing is known of this node's past: by any of them somebody may still send.
+  CHECK(received_modes(paths, "n1", config) == std::vector<std::string>{"vxlan", "alloc"});
+  save_view_cache(paths.view_cache(), kConfig, sample(), received);
+  CHECK(received_modes(paths, "n1", config) == std::vector<std::string>{"vxlan"});
+}

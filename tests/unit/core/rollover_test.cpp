@@ -1,0 +1,143 @@
+#include "core/rollover.h"
+
+#include <catch2/catch.hpp>
+
+#include <limits>
+
+#include "core/membership.h"
+#include "modes_table.h"
+#include "tests/support/make.h"
+
+using namespace knet;
+using namespace knet::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+const Rollover::Time kStart{1000s};
+
+NetworkConfig changing(const std::string& to, const std::vector<std::string>& earlier) {
+  NetworkConfig config;
+  config.mode = to;
+  for (const std::string& mode : earlier) config.earlier.emplace_back(mode, ModeOptions{});
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("a node without a lease announces the config's mode, another one its own until the new one stands") {
+  const NetworkConfig config = changing("host-gw", {"vxlan"});
+  CHECK(Rollover::to_announce(config, "", false) == "host-gw");
+  CHECK(Rollover::to_announce(config, "vxlan", false) == "vxlan");
+  CHECK(Rollover::to_announce(config, "vxlan", true) == "host-gw");
+  CHECK(Rollover::to_announce(config, "host-gw", false) == "host-gw");
+  // What the config has done with, or never knew (knet init --force), is not held on to.
+  CHECK(Rollover::to_announce(changing("host-gw", {}), "vxlan", false) == "host-gw");
+}
+
+TEST_CASE("the mode before is received until all have acted on the announcement, and 5 s more") {
+  const NetworkConfig config = changing("host-gw", {"vxlan"});
+  Rollover rollover;
+  rollover.announced("vxlan", "host-gw", 20, 1'700'000'000);
+  CHECK(rollover.modes() == std::vector<std::string>{"vxlan"});
+  CHECK(rollover.awaited() == 20);
+  CHECK(rollover.reap(config, 19, kStart).empty());
+  CHECK_FALSE(rollover.due());
+  CHECK(rollover.reap(config, 20, kStart + 1s).empty());
+  REQUIRE(rollover.due());
+  CHECK(*rollover.due() == kStart + 6s);
+  CHECK(rollover.reap(config, 25, kStart + 5999ms).empty());
+
+  SECTION("then no more") {
+    CHECK(rollover.reap(config, 25, kStart + 6s) == std::vector<std::string>{"vxlan"});
+    CHECK(rollover.empty());
+  }
+  SECTION("a node that began anew, or gives no sign of life any more, is waited for again") {
+    CHECK(rollover.reap(config, 0, kStart + 6s).empty());
+    CHECK_FALSE(rollover.due());
+    CHECK(rollover.reap(config, 30, kStart + 60s).empty());
+    CHECK(rollover.reap(config, 30, kStart + 65s).size() == 1);
+  }
+  SECTION("knet mode finish ends it at once") {
+    CHECK(rollover.reap(changing("host-gw", {}), 0, kStart + 2s).size() == 1);
+  }
+  SECTION("a store that was restored from a backup counts from there") {
+    rollover.went_back(7);
+    CHECK(rollover.awaited() == 7);
+    CHECK(rollover.reap(config, 7, kStart + 10s).empty());
+    CHECK(rollover.reap(config, 7, kStart + 15s).size() == 1);
+  }
+  SECTION("it is kept over a restart") {
+    Rollover next;
+    next.restore(rollover.received());
+    CHECK(next.modes() == rollover.modes());
+    CHECK(next.reap(config, 25, kStart + 6s).empty());  // its 5 s begin anew
+    CHECK(next.reap(config, 25, kStart + 11s).size() == 1);
+  }
+}
+
+TEST_CASE("a second change in the middle, and one back") {
+  Rollover rollover;
+  rollover.announced("vxlan", "host-gw", 20, 1);
+  rollover.announced("host-gw", "udp", 30, 2);
+  CHECK(rollover.modes() == std::vector<std::string>{"vxlan", "host-gw"});
+  const NetworkConfig config = changing("udp", {"host-gw", "vxlan"});
+  CHECK(rollover.reap(config, 25, kStart).empty());
+  CHECK(rollover.reap(config, 25, kStart + 5s) == std::vector<std::string>{"vxlan"});
+  // Back: what is announced again is no earlier one any more.
+  rollover.announced("udp", "host-gw", 40, 3);
+  CHECK(rollover.modes() == std::vector<std::string>{"udp"});
+}
+
+TEST_CASE("what all others have seen: by presence, none for who gives no sign of life") {
+  Membership cluster(StorePaths{}, mode_registry());
+  const StorePaths paths;
+  Revision rev = 10;
+  const auto put = [&](const std::string& key, const std::string& value) {
+    cluster.apply({key, value, false, 1, ++rev}, {});
+  };
+  const auto lease = [&](int number) {
+    Lease lease;
+    lease.subnet = prefix("10.244." + std::to_string(number) + ".0/24");
+    lease.public_ip = ip("192.168.77." + std::to_string(number));
+    lease.mode = "host-gw";
+    put(paths.subnet(format_subnet_key(lease.subnet, {})), format_lease(lease));
+    return lease;
+  };
+  const auto seen = [&](int number, Revision revision) {
+    NodeRecord node;
+    node.name = "n" + std::to_string(number);
+    node.subnets = {prefix("10.244." + std::to_string(number) + ".0/24")};
+    node.seen_rev = revision;
+    node.receives = {"vxlan"};
+    node.modes = {{"vxlan", ""}};
+    put(paths.node(node.name), format_node(node));
+  };
+  const Lease own = lease(1);
+  CHECK(cluster.seen_by_all(own) == std::numeric_limits<Revision>::max());
+  lease(2);
+  lease(3);
+  seen(1, 3);
+  seen(2, 40);
+  CHECK(cluster.seen_by_all(own) == 0);
+  seen(3, 30);
+  CHECK(cluster.seen_by_all(own) == 30);
+  CHECK(cluster.nodes().at("n2").receives.empty());  // display is not kept
+  CHECK(cluster.nodes().at("n2").modes.empty());
+  cluster.apply({paths.node("n3"), "", true, 0, ++rev}, {});
+  CHECK(cluster.seen_by_all(own) == 0);
+  cluster.apply({paths.subnet("10.244.3.0-24"), "", true, 0, ++rev}, {});
+  CHECK(cluster.seen_by_all(own) == 40);
+}
+
+TEST_CASE("a node's record tells what it receives and what its kernel runs; odd values are passed over") {
+  NodeRecord node;
+  node.name = "n1";
+  node.receives = {"vxlan"};
+  node.modes = {{"udp", ""}, {"wireguard", "this kernel has no wireguard driver"}};
+  CHECK(parse_node(format_node(node)) == node);
+  const NodeRecord odd = parse_node(R"({"schema":1,"name":"n1","receives":[1,"vxlan",null],"modes":{"udp":true,"vxlan":""}})");
+  CHECK(odd.receives == std::vector<std::string>{"vxlan"});
+  CHECK(odd.modes == std::vector<std::pair<std::string, std::string>>{{"vxlan", ""}});
+  CHECK(parse_node(R"({"schema":1,"name":"n1","receives":"vxlan","modes":[]})").receives.empty());
+}
