@@ -54,7 +54,7 @@ bool same(const TunnelPeer& want, const TunnelPeer& seen) {
 bool same(const WireguardPeer& want, const WireguardPeer& seen) {
   return want.allowed == seen.allowed && want.keepalive == seen.keepalive &&
          want.preshared_key == seen.preshared_key &&
-         (!want.endpoint || (want.endpoint == seen.endpoint && want.port == seen.port));
+         (!want.endpoint || seen.roamed || (want.endpoint == seen.endpoint && want.port == seen.port));
 }
 bool same(const PodMtu& want, const PodMtu& seen) { return seen.mtu <= want.mtu; }
 
