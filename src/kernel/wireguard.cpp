@@ -11,10 +11,10 @@
 
 #include <algorithm>
 
-#include "base/base64.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "core/wireguard_key.h"
 
 namespace knet {
 
@@ -30,12 +30,6 @@ constexpr size_t kAllowedPerMessage = (kMessageBytes - kPeerBytes) / kAllowedByt
 constexpr int64_t kSessionSeconds = 180;
 
 size_t size_of(const WireguardPeer& peer) { return kPeerBytes + peer.allowed.size() * kAllowedBytes; }
-
-/// Wipes what it holds.
-struct Secret {
-  std::string bytes;
-  ~Secret() { explicit_bzero(bytes.data(), bytes.size()); }
-};
 
 WireguardKey key_of(Attr attr) {
   WireguardKey key{};
@@ -159,18 +153,19 @@ bool Wireguard::read(const DevName& dev, int index, WireguardAttrs& device, std:
 
 NlFailure Wireguard::set_device(int index, const WireguardAttrs& wireguard) {
   if (!find_family()) return {0, EOPNOTSUPP, "this kernel has no wireguard"};
-  Secret key;
+  std::optional<WireguardKey> key;
   try {
-    Secret text{read_file(wireguard.key_file, 4096).value_or("")};
-    if (text.bytes.empty()) return {0, ENOENT, fmt::format("there is no key in {}", wireguard.key_file)};
-    if (auto bytes = base64_decode(trim(text.bytes))) key.bytes = std::move(*bytes);
+    std::string text = read_file(wireguard.key_file, 4096).value_or("");
+    key = parse_wireguard_key(trim(text));
+    explicit_bzero(text.data(), text.size());
   } catch (const Error& error) {
     return {0, EIO, error.text};
   }
-  if (key.bytes.size() != WG_KEY_LEN)
-    return {0, EINVAL, fmt::format("{} holds no wireguard key (32 bytes in base64)", wireguard.key_file)};
+  if (!key)
+    return {0, EINVAL, fmt::format("'{}' holds no wireguard key (32 bytes in base64)", wireguard.key_file)};
   begin(WG_CMD_SET_DEVICE, index);
-  message_.put(WGDEVICE_A_PRIVATE_KEY, key.bytes.data(), key.bytes.size());
+  message_.put(WGDEVICE_A_PRIVATE_KEY, key->data(), key->size());
+  explicit_bzero(key->data(), key->size());
   message_.put_u16(WGDEVICE_A_LISTEN_PORT, wireguard.port).put_u32(WGDEVICE_A_FWMARK, 0);
   NlFailure result = socket_.request(message_);
   explicit_bzero(message_.header(), message_.size());
