@@ -69,7 +69,7 @@ expect 0 bench "${QUICK[@]}" --ipv6 -o json
 says '[.paths[].figures.tcp_gbit_per_s.min > 0.05] | all'
 
 note "the traffic takes the path: ip counts it on the node's device; kill -9 leaves nothing"
-bench --modes vxlan --seconds 0.5 --rounds 100 >"$WORK/out" 2>&1 &
+"$KNET" lab bench --modes vxlan --seconds 0.5 --rounds 100 >"$WORK/out" 2>&1 &
 BENCH=$!
 PIDS+=("$BENCH")
 four_agents() { [[ $(agents_of "$BENCH" | wc -l) -eq 4 ]]; }
