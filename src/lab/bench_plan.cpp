@@ -90,6 +90,10 @@ bool asked(const BenchWords& words, std::string_view mode, std::string_view data
   });
 }
 
+bool asked_by_name(const BenchWords& words, std::string_view path) {
+  return std::any_of(words.modes.begin(), words.modes.end(), [&](const std::string& word) { return equals_ignoring_case(word, path); });
+}
+
 std::string why_not(const Mode& mode, const LabWords& words, const ModeRegistry& modes, const KernelFeatures& kernel) {
   if (!mode.carries(words.v6 ? Family::v6 : Family::v4)) return fmt::format("it carries no {}", words.v6 ? "IPv6" : "IPv4");
   const NetworkConfig config = lab_network(words, modes);
@@ -123,7 +127,7 @@ BenchPlan plan_bench(const BenchWords& words, const ModeRegistry& modes, const K
       BenchPath path{path_name(name, datapath), name, datapath, true, options_for(*mode, datapath, words.options)};
       const std::string why = why_not(*mode, lab_words(path, words, 0), modes, kernel);
       if (!why.empty()) {
-        plan.left_out.push_back({path.name, why, asked(words, name, datapath)});
+        plan.left_out.push_back({path.name, why, asked_by_name(words, path.name)});
         continue;
       }
       if (words.masquerade != "off") plan.paths.push_back(path);
@@ -132,6 +136,10 @@ BenchPlan plan_bench(const BenchWords& words, const ModeRegistry& modes, const K
       path.masquerade = false;
       plan.paths.push_back(std::move(path));
     }
+    // A mode that was asked for is missed only if none of its datapaths runs.
+    const bool runs = std::any_of(plan.paths.begin(), plan.paths.end(), [&](const BenchPath& path) { return path.mode == name; });
+    for (BenchLeftOut& left : plan.left_out)
+      if (!runs && asked_by_name(words, name) && parse_choice(left.name).mode == name) left.asked = true;
   }
   return plan;
 }

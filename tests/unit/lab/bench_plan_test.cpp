@@ -87,6 +87,8 @@ TEST_CASE("chosen modes and datapaths; host-gw is always there to compare with")
   const BenchPlan plan = plan_of(words, false);
   CHECK(names(plan) == Names{"raw", "host-gw"});
   CHECK(plan.left_out.at(0).asked);
+  words.modes = {"tunnel"};  // one of its datapaths runs
+  CHECK_FALSE(plan_of(words, false).left_out.at(0).asked);
 }
 
 TEST_CASE("over IPv6 a mode that carries none is left out") {
