@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -32,6 +33,7 @@ namespace {
 struct Found {
   bool vxlan = false;
   bool wireguard = false;
+  bool ipip = false;
   bool nexthops = false;
   bool nf_tables = false;
 };
@@ -65,17 +67,20 @@ bool has_nexthops(NlSocket& socket) {
   return result != NlSocket::Dump::refused;
 }
 
-/// In the file lists of this kernel's modules. Loading ipip puts a tunl0 into every namespace, so it is not tried.
-bool module_listed(const std::string& release, const std::string& name) {
+/// Loaded, built in, or in the lists of this kernel's modules; nothing if there are no lists (a container).
+std::optional<bool> module_listed(const std::string& release, const std::string& name) {
   if (access(("/sys/module/" + name).c_str(), F_OK) == 0) return true;
+  std::optional<bool> listed;
   for (const char* list : {"modules.builtin", "modules.dep"}) {
     try {
       auto text = read_file("/lib/modules/" + release + "/" + list);
-      if (text && text->find("/" + name + ".ko") != std::string::npos) return true;
+      if (!text) continue;
+      if (text->find("/" + name + ".ko") != std::string::npos) return true;
+      listed = false;
     } catch (const Error&) {
     }
   }
-  return false;
+  return listed;
 }
 
 bool can_load_bpf() {
@@ -92,13 +97,14 @@ bool can_load_bpf() {
   return static_cast<bool>(fd);
 }
 
-[[noreturn]] void probe_in_child(int out) {
+[[noreturn]] void probe_in_child(int out, bool try_ipip) {
   if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) _exit(1);
   try {
     NlSocket socket(NETLINK_ROUTE);
     Found found;
     found.vxlan = can_make(socket, "vxlan");
     found.wireguard = can_make(socket, "wireguard");
+    found.ipip = try_ipip && can_make(socket, "ipip");
     found.nexthops = has_nexthops(socket);
     found.nf_tables = has_nf_tables();
     if (write(out, &found, sizeof found) != static_cast<ssize_t>(sizeof found)) _exit(1);
@@ -124,12 +130,15 @@ KernelFeatures probe_kernel() {
   utsname names{};
   if (uname(&names) == 0) features.release = names.release;
 
+  // Loading ipip puts a tunl0 into every namespace: it is tried only where nothing else tells.
+  const std::optional<bool> ipip = module_listed(features.release, "ipip");
+
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) < 0) throw_errno(errno, "make a pipe");
   Fd in(ends[0]), out(ends[1]);
   pid_t child = fork();
   if (child < 0) throw_errno(errno, "start a child that probes the kernel");
-  if (child == 0) probe_in_child(out.get());
+  if (child == 0) probe_in_child(out.get(), !ipip.has_value());
   out.reset();
   Found found;
   ssize_t got;
@@ -144,7 +153,7 @@ KernelFeatures probe_kernel() {
     features.nexthops = found.nexthops;
     features.nf_tables = found.nf_tables;
   }
-  features.ipip = module_listed(features.release, "ipip");
+  features.ipip = ipip.value_or(features.known && found.ipip);
   // A refusal by permissions says that it is there.
   features.tun = Fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC)) || errno == EACCES || errno == EPERM;
   features.bpf = can_load_bpf();

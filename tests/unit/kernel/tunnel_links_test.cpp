@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "core/wireguard_key.h"
+#include "kernel/lab_links.h"
 #include "kernel/linux_plane.h"
 #include "kernel/netns.h"
 #include "kernel/pod_link.h"
@@ -304,7 +305,7 @@ TEST_CASE("a wireguard device keeps its index over every change") {
     changed.preshared_key.reset();
     converge(plane, desired);
     shown = run("wg show knet.wg dump");
-    CHECK(contains(shown, "(none)\t192.168.77.9:1\t10.244.9.0/24\t0\t0\t0\toff"));
+    CHECK(contains(shown, "(none)\t192.168.77.9:1\t10.244.9.0/24\t"));
   }
   SECTION("two peers exchange their prefixes") {
     std::swap(desired.net.wireguard_peers[0].allowed, desired.net.wireguard_peers[1].allowed);
@@ -354,10 +355,15 @@ TEST_CASE("a wireguard peer behind NAT is left where it told that it is") {
   if (!has_driver("wireguard")) return;
   OwnNetns netns;
   Fd other = new_netns();
-  run("ip link add eth0 type veth peer name eth0 netns /proc/self/fd/" + std::to_string(other.get()) +
-      "; ip link set eth0 up; ip address add 192.168.77.1/24 dev eth0");
-  run_in(other.get(), "ip link set lo up; ip link set eth0 up; ip address add 192.168.77.2/24 dev eth0; "
-                      "ip link add wg0 type wireguard; ip address add 10.244.2.1/32 dev wg0");
+  Fd here = current_netns();
+  LabNic one, two;
+  one.netns_fd = here.get();
+  two.netns_fd = other.get();
+  one.name = two.name = dev("eth0");
+  one.addresses = {prefix("192.168.77.1/24")};
+  two.addresses = {prefix("192.168.77.2/24")};
+  join_namespaces(one, two, 1500);
+  run_in(other.get(), "ip link add wg0 type wireguard; ip address add 10.244.2.1/32 dev wg0");
   KeyFile file(kPrivate), other_file(kOtherPrivate);
   run_in(other.get(), "wg set wg0 listen-port 3000 private-key " + other_file.path + " peer " + kPublic +
                           " endpoint 192.168.77.1:51820 allowed-ips 10.244.1.0/24; ip link set wg0 up; "
