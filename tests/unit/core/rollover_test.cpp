@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "core/membership.h"
-#include "modes_table.h"
 #include "tests/support/make.h"
+#include "tests/unit/core/test_modes.h"
 
 using namespace knet;
 using namespace knet::test;
@@ -90,7 +90,7 @@ TEST_CASE("a second change in the middle, and one back") {
 }
 
 TEST_CASE("what all others have seen: by presence, none for who gives no sign of life") {
-  Membership cluster(StorePaths{}, mode_registry());
+  Membership cluster(StorePaths{}, test::modes());
   const StorePaths paths;
   Revision rev = 10;
   const auto put = [&](const std::string& key, const std::string& value) {
