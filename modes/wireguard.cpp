@@ -43,6 +43,17 @@ const std::string& data_of(const BackendData& data, Family family) { return fami
 
 std::string_view key_of(Family family) { return family == Family::v6 ? "BackendV6Data" : "BackendData"; }
 
+// Who may not read the key's file and only looks finds the public one in the lease.
+WireguardKey own_key(const LocalNode& self) {
+  if (self.wireguard_key != WireguardKey{} || self.lease.mode != "wireguard") return self.wireguard_key;
+  const bool v4 = !self.lease.data.v4.empty();
+  try {
+    return parse_wireguard_data(v4 ? self.lease.data.v4 : self.lease.data.v6, key_of(v4 ? Family::v4 : Family::v6)).public_key;
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 /// One of the devices: what it carries, and over what.
 struct Device {
   DevName name;
@@ -133,7 +144,7 @@ class Wireguard : public Mode {
 
   void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
                ModeState& out) const override {
-    if (view.self.wireguard_key == WireguardKey{}) {
+    if (own_key(view.self) == WireguardKey{}) {
       if (receive == Receive::yes || !peers.empty()) out.blocker("wireguard: this node has no key yet");
       return;
     }
@@ -209,10 +220,11 @@ class Wireguard : public Mode {
       if (a.data.public_key != b.data.public_key) return a.data.public_key < b.data.public_key;
       return view.leases[a.index].rev < view.leases[b.index].rev;
     });
+    const WireguardKey own = own_key(view.self);
     std::vector<Peer> kept;
     kept.reserve(all.size());
     for (const Peer& peer : all) {
-      const bool like_own = peer.data.public_key == view.self.wireguard_key;
+      const bool like_own = peer.data.public_key == own;
       if (!like_own && (kept.empty() || kept.back().data.public_key != peer.data.public_key)) {
         kept.push_back(peer);
         continue;
@@ -229,7 +241,7 @@ class Wireguard : public Mode {
     link.name = device.name;
     link.type = LinkType::wireguard;
     link.mtu = device.v4 ? mtu.v4 : mtu.v6;
-    link.wireguard = WireguardAttrs{device.port, self.wireguard_key, self.wireguard_key_file};
+    link.wireguard = WireguardAttrs{device.port, own_key(self), self.wireguard_key_file};
     out.add(link);
     for (const Family family : {Family::v4, Family::v6}) {
       if (!device.carries(family) || !subnet_of(self.lease, family)) continue;
