@@ -526,3 +526,167 @@ TEST_CASE("a failed op is planned again, and what hung on it was skipped") {
   CHECK(std::count_if(failed.begin(), failed.end(), [](const OpResult& r) { return r.error == ECANCELED; }) == 10);
   CHECK(converge(want, kernel) == 1);
 }
+
+namespace {
+
+// A node of two peers by a BPF tunnel.
+DesiredState tunnel_node(const std::string& uplink = "eth0", const std::string& local = "192.168.77.1") {
+  DesiredState want;
+  NetState& net = want.net;
+  net.links = {tun("knet.udp")};
+  net.addresses = {address("knet.udp", "10.244.1.0/32")};
+  net.filters = {filter("knet.udp", TunnelEnd::encap, "knet.udp", local), filter(uplink, TunnelEnd::decap, "knet.udp", local)};
+  for (const char* peer : {"2", "3"}) {
+    const std::string subnet = std::string("10.244.") + peer + ".0/24";
+    net.tunnel_peers.push_back(tunnel_peer("knet.udp", subnet, std::string("192.168.77.") + peer));
+    net.routes.push_back(route(subnet, "knet.udp"));
+  }
+  sort_by_key(net);
+  return want;
+}
+
+}  // namespace
+
+TEST_CASE("a tunnel: device, filters, then who is in its map, then routes; gone with nothing left") {
+  FakeKernel kernel = host();
+  const DesiredState want = tunnel_node();
+  const Observed seen = kernel.observe(all_kinds());
+  const Plan plan = diff(want, seen, own());
+  CHECK(stages(plan) == Lines{"links", "addresses", "filters", "peers", "routes"});
+  CHECK(kernel.apply(plan).empty());
+  CHECK(plan_lines(want, kernel).empty());
+  CHECK(converge({}, kernel) == 1);
+  CHECK(kernel.net().filters.empty());
+  CHECK(kernel.net().tunnel_peers.empty());
+  CHECK(kernel.net().find_link(dev("knet.udp")) == nullptr);
+  CHECK(kernel.net().find_link(dev("eth0")) != nullptr);
+}
+
+TEST_CASE("a tunnel: what is taken away or changed is mended with one plan") {
+  FakeKernel kernel = host();
+  DesiredState want = tunnel_node();
+  converge(want, kernel);
+  SECTION("an entry of the map") {
+    kernel.remove(want.net.tunnel_peers[0]);
+    CHECK(plan_lines(want, kernel) == Lines{"create " + describe(want.net.tunnel_peers[0]) + " (missing)"});
+  }
+  SECTION("one filter: the other holds the map") {
+    kernel.remove(filter("eth0", TunnelEnd::decap));
+    CHECK(plan_lines(want, kernel).size() == 1);
+  }
+  SECTION("both filters, and the map with them") {
+    kernel.remove(filter("eth0", TunnelEnd::decap));
+    kernel.remove(filter("knet.udp", TunnelEnd::encap));
+    CHECK(plan_lines(want, kernel).size() == 4);
+  }
+  SECTION("another program in a filter's place") { kernel.spoil_filter(filter("eth0", TunnelEnd::decap).key()); }
+  SECTION("the device, while a peer leaves: the map lives on in the other end, and is cleared too") {
+    kernel.remove_link(dev("knet.udp"));
+    want.net.tunnel_peers.pop_back();
+    want.net.routes.pop_back();
+    const Lines lines = plan_lines(want, kernel);
+    CHECK(any(lines, "replace filter dev eth0 ingress"));
+    CHECK(any(lines, "remove tunnel peer 10.244.3.0/24"));
+    CHECK_FALSE(any(lines, "tunnel peer 10.244.2.0/24"));
+  }
+  SECTION("the uplink is another NIC") {
+    kernel.add_nic("eth1", "10.9.0.5/24");
+    want = tunnel_node("eth1", "10.9.0.5");
+    const Lines lines = plan_lines(want, kernel);
+    CHECK(any(lines, "create filter dev eth1 ingress"));
+    CHECK(any(lines, "remove filter dev eth0 ingress"));
+    CHECK(any(lines, "replace filter dev knet.udp egress"));
+    CHECK_FALSE(any(lines, "tunnel peer"));
+  }
+  SECTION("the underlay was replaced by one of the same name") {
+    kernel.remove_link(dev("eth0"));
+    kernel.add_nic("eth0", "192.168.77.1/24");
+    const Lines lines = plan_lines(want, kernel);
+    CHECK(any(lines, "create filter dev eth0 ingress"));
+    CHECK(any(lines, "replace filter dev knet.udp egress"));
+  }
+  SECTION("userspace carries from now on") {
+    want.net.filters.clear();
+    want.net.tunnel_peers.clear();
+  }
+  CHECK(converge(want, kernel) == 1);
+}
+
+TEST_CASE("a stranger's TUN of our name: nothing is attached to it, nothing leads into it") {
+  FakeKernel kernel = host();
+  CHECK(kernel.add(tun("knet.udp", 1000)) == 0);
+  const DesiredState want = tunnel_node();
+  const Observed seen = kernel.observe(all_kinds());
+  const Plan plan = diff(want, seen, own());
+  CHECK(plan.empty());
+  REQUIRE(plan.foreign.size() == 1);
+  CHECK(plan.foreign[0].text.starts_with("link knet.udp type tun mtu 1000"));
+  CHECK(plan.waiting == Lines{"7 objects wait for knet.udp, which is not ours"});
+}
+
+TEST_CASE("the kernel's ipip loses its underlay, and is made anew when there is one again") {
+  FakeKernel kernel = host();
+  DesiredState want;
+  want.net.links = {ipip("knet.ipip", "192.168.77.1", "eth0")};
+  converge(want, kernel);
+  kernel.remove_link(dev("eth0"));
+  CHECK(plan_lines(want, kernel).empty());  // one that stands is better than none
+  CHECK(kernel.net().find_link(dev("knet.ipip")) != nullptr);
+  kernel.add_nic("eth0", "192.168.77.1/24");
+  CHECK(converge(want, kernel) == 1);
+  SECTION("from the driver to a TUN of the same name") {
+    want.net.links = {tun("knet.ipip")};
+    CHECK(any(plan_lines(want, kernel), "(recreate)"));
+    CHECK(converge(want, kernel) == 1);
+  }
+}
+
+TEST_CASE("wireguard: keys, ports and peers change in place; a subnet goes from one peer to another") {
+  FakeKernel kernel = host();
+  DesiredState want;
+  want.net.links = {wireguard("knet.wg")};
+  want.net.wireguard_peers = {wireguard_peer("knet.wg", 2, "10.244.2.0/24", "192.168.77.2"),
+                              wireguard_peer("knet.wg", 3, "10.244.3.0/24", "192.168.77.3")};
+  converge(want, kernel);
+  const int index = kernel.net().find_link(dev("knet.wg"))->index;
+  SECTION("port") { want.net.links[0].wireguard->port = 4000; }
+  SECTION("key") { want.net.links[0].wireguard->public_key.fill(9); }
+  SECTION("a node that came anew has another key and the same subnet") {
+    want.net.wireguard_peers[0] = wireguard_peer("knet.wg", 7, "10.244.2.0/24", "192.168.77.2");
+    sort_by_key(want.net);
+  }
+  SECTION("subnets swapped") { std::swap(want.net.wireguard_peers[0].allowed, want.net.wireguard_peers[1].allowed); }
+  SECTION("another address") { want.net.wireguard_peers[0].endpoint = ip("192.168.77.9"); }
+  CHECK(converge(want, kernel) == 1);
+  CHECK(kernel.net().find_link(dev("knet.wg"))->index == index);
+}
+
+TEST_CASE("a wireguard peer that told by itself where it is, is left there") {
+  FakeKernel kernel = host();
+  DesiredState want;
+  want.net.links = {wireguard("knet.wg")};
+  want.net.wireguard_peers = {wireguard_peer("knet.wg", 2, "10.244.2.0/24", "192.168.77.2")};
+  converge(want, kernel);
+  Observed seen = kernel.observe(all_kinds());
+  seen.net.wireguard_peers[0].endpoint = ip("100.64.0.9");
+  CHECK_FALSE(diff(want, seen, own()).empty());
+  seen.net.wireguard_peers[0].roamed = true;
+  CHECK(diff(want, seen, own()).empty());
+}
+
+TEST_CASE("a pod's MTU is lowered before anything goes another way, never raised") {
+  FakeKernel kernel = host();
+  kernel.add_pod_link(dev("knet00000000001"), 1500);
+  DesiredState want = tunnel_node();
+  want.net.pod_mtus = {pod_mtu("knet00000000001", 1472), pod_mtu("knet00000000002", 1472)};
+  const Observed seen = kernel.observe(all_kinds());
+  const Plan plan = diff(want, seen, own());
+  CHECK(plan.stages.front().name == "pods' MTUs");
+  CHECK(plan.stages.front().ops.size() == 1);  // the other pod is gone
+  converge(want, kernel);
+  CHECK(kernel.net().find_link(dev("knet00000000001"))->mtu == 1472);
+  want.net.pod_mtus[0].mtu = 1500;
+  CHECK(plan_lines(want, kernel).empty());
+  want.net.pod_mtus.clear();
+  CHECK(plan_lines(want, kernel).empty());
+}

@@ -97,3 +97,42 @@ TEST_CASE("a ruleset's digest follows every part of it, and is never 0") {
   CHECK(changed([](NftChain& c) { std::get<NftMasquerade>(c.rules[0].exprs[1]).fully_random = false; }));
   CHECK(changed([](NftChain& c) { c.rules[0].exprs.emplace_back(NftCounter{}); }));
 }
+
+TEST_CASE("a tunnel's objects are told so that one can find them") {
+  CHECK(describe(tun("knet.udp")) == "link knet.udp type tun mtu 1472");
+  CHECK(describe(ipip("knet.ipip", "192.168.77.1", "eth0")) ==
+        "link knet.ipip type ipip remote any local 192.168.77.1 dev eth0 mtu 1480");
+  CHECK(describe(wireguard("knet.wg")) ==
+        "link knet.wg type wireguard listen-port 51820 public-key AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE= mtu 1420");
+  WireguardPeer peer = wireguard_peer("knet.wg", 2, "10.244.2.0/24", "fd00:77::2");
+  peer.preshared_key = WireguardKey{};
+  const std::string text = describe(peer);
+  CHECK(text.starts_with("wireguard peer AgIC"));
+  CHECK(text.ends_with("dev knet.wg endpoint [fd00:77::2]:51820 allowed-ips 10.244.2.0/24 with preshared key"));
+  CHECK(describe(filter("knet.udp", TunnelEnd::encap)) ==
+        "filter dev knet.udp egress udp encap of knet.udp port 8285 local 192.168.77.1");
+  CHECK(describe(filter("eth0", TunnelEnd::decap, "knet.ipip", "192.168.77.1", 0)) ==
+        "filter dev eth0 ingress ipip decap of knet.ipip local 192.168.77.1");
+  CHECK(describe(tunnel_peer("knet.udp", "10.244.2.0/24", "192.168.77.2")) ==
+        "tunnel peer 10.244.2.0/24 dev knet.udp to 192.168.77.2:8285");
+  CHECK(describe(tunnel_peer("knet.ipip", "fd10::/64", "fd00:77::2", 0)) ==
+        "tunnel peer fd10::/64 dev knet.ipip to fd00:77::2");
+  CHECK(describe(pod_mtu("knet00000000001", 1472)) == "pod link knet00000000001 mtu 1472");
+}
+
+TEST_CASE("a filter's digest follows every part of it, and is never 0") {
+  const Filter one = filter("eth0", TunnelEnd::decap);
+  CHECK(one.digest != 0);
+  const auto changed = [&](auto change) {
+    Filter other = one;
+    change(other);
+    return digest(other) != one.digest;
+  };
+  CHECK(changed([](Filter& f) { f.dev = dev("eth1"); }));
+  CHECK(changed([](Filter& f) { f.end = TunnelEnd::encap; }));
+  CHECK(changed([](Filter& f) { f.tunnel = dev("knet.ipip"); }));
+  CHECK(changed([](Filter& f) { f.wire = TunnelWire::ipip; }));
+  CHECK(changed([](Filter& f) { f.port = 1; }));
+  CHECK(changed([](Filter& f) { f.local = ip("192.168.77.2"); }));
+  CHECK(changed([](Filter& f) { f.local6 = ip("fd00::2"); }));
+}
