@@ -47,8 +47,12 @@ std::vector<Endpoint> present_pods(const fs::path& dir, const Observed& observed
 
 EndpointWatch::EndpointWatch(fs::path dir) : dir_(std::move(dir)), inotify_(inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
   if (!inotify_) throw_errno(errno, "watch {}", dir_.string());
+  begin();
+}
+
+void EndpointWatch::begin() {
   make_directories(dir_);
-  constexpr uint32_t kEvents = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR;
+  constexpr uint32_t kEvents = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_MOVE_SELF | IN_ONLYDIR;
   if (inotify_add_watch(inotify_.get(), dir_.c_str(), kEvents) < 0) throw_errno(errno, "watch {}", dir_.string());
   read_all();
 }
@@ -82,7 +86,12 @@ bool EndpointWatch::drain() {
     for (ssize_t at = 0; at < n;) {
       const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
       at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-      if (event->mask & IN_Q_OVERFLOW) {
+      if (event->mask & (IN_IGNORED | IN_MOVE_SELF)) {
+        // The directory was removed or renamed: what comes at its place is watched.
+        if (event->mask & IN_MOVE_SELF) inotify_rm_watch(inotify_.get(), event->wd);
+        else begin();
+        changed = true;
+      } else if (event->mask & IN_Q_OVERFLOW) {
         read_all();
         changed = true;
       } else if (event->len > 0 && is_record(event->name)) {

@@ -36,6 +36,7 @@ class EndpointWatch {
     std::string problem;  // why it can't be read
     bool operator==(const Record&) const = default;
   };
+  void begin();
   void read_all();
   bool read_one(const std::string& name);
 

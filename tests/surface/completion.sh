@@ -41,11 +41,12 @@ offers() { # EXPECTED WORD...: what bash offers for the last word
 }
 offers init knet ini
 offers "join" knet jo
-offers "list show" knet mode ''
+offers "list show set finish" knet mode ''
+offers "vxlan" knet mode set v
 offers "table wide json" knet mode list -o ''
 offers "--subnet-len --subnet-len6" knet init --subnet-l
 offers "vxlan" knet init --mode = v
-offers "alloc host-gw vxlan" knet init --mode =
+offers "alloc host-gw ipip udp vxlan wireguard" knet init --mode =
 offers "symlink" knet join --cni-link s
 complete -p knet | grep -q _knet || fail "complete is not set up"
 finish

@@ -108,3 +108,24 @@ TEST_CASE("records that were there before are read at start; an absent directory
   write_file(dir.path() / "endpoints" / (endpoint.id + ".json"), format_endpoint(endpoint));
   CHECK(EndpointWatch(dir.path() / "endpoints").size() == 1);
 }
+
+TEST_CASE("the pods' records are watched on when their directory was removed and made again") {
+  Temporary dir;
+  const auto records = dir.path() / "endpoints";
+  EndpointWatch watch(records);
+  Endpoint endpoint;
+  endpoint.id = "5e1c0a9b7d2";
+  endpoint.host_dev = dev("knet5e1c0a9b7d2");
+  endpoint.container = "c";
+  endpoint.ifname = "eth0";
+  endpoint.addresses = {ip("10.244.1.2")};
+  write_file(records / "5e1c0a9b7d2.json", format_endpoint(endpoint));
+  CHECK(watch.drain());
+  CHECK(watch.size() == 1);
+  std::filesystem::remove_all(records);
+  CHECK(watch.drain());
+  CHECK(watch.size() == 0);
+  write_file(records / "5e1c0a9b7d2.json", format_endpoint(endpoint));
+  CHECK(watch.drain());
+  CHECK(watch.size() == 1);
+}
