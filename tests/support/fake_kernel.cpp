@@ -67,6 +67,8 @@ int FakeKernel::add(Link wanted) {
   for (const auto& [path, value] : {std::pair{"net/ipv4/conf/{}/rp_filter", "0"},
                                     {"net/ipv6/conf/{}/accept_ra", "1"},
                                     {"net/ipv6/conf/{}/mtu", "1500"},
+                                    {"net/ipv4/conf/{}/ignore_routes_with_linkdown", "0"},
+                                    {"net/ipv6/conf/{}/ignore_routes_with_linkdown", "0"},
                                     {"net/ipv6/conf/{}/disable_ipv6", "0"}}) {
     Sysctl sysctl;
     sysctl.path = fmt::format(fmt::runtime(path), wanted.name.view());
