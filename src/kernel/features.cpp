@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
+#include <linux/if_tunnel.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/nexthop.h>
@@ -48,6 +49,10 @@ bool can_make(NlSocket& socket, std::string_view kind) {
     if (kind == "vxlan") {
       auto data = message.nest(IFLA_INFO_DATA);
       message.put_u32(IFLA_VXLAN_ID, 1).put_be16(IFLA_VXLAN_PORT, 8472);
+    }
+    if (kind == "ipip") {  // without an address it would be the driver's own fallback device
+      auto data = message.nest(IFLA_INFO_DATA);
+      message.put_ip(IFLA_IPTUN_LOCAL, IpAddr::v4(0x7f000001));
     }
   }
   return socket.request(message).error == 0;

@@ -21,8 +21,7 @@ namespace knet {
 namespace {
 
 constexpr int kCreate = NLM_F_CREATE | NLM_F_EXCL;
-constexpr uint8_t kInheritTos = 1;   // ip_tunnel_xmit(): the lowest bit means the inner packet's (RFC 2003 3.1)
-constexpr uint8_t kOuterTtl = 64;    // of its own, not the inner one's: an underlay with many hops loses nothing
+constexpr uint8_t kInheritTos = 1;  // ip_tunnel_xmit(): the lowest bit means the inner packet's (RFC 2003 3.1)
 
 NlFailure no_device(const DevName& name) { return {0, ENODEV, fmt::format("there is no device {}", name.view())}; }
 
@@ -84,9 +83,10 @@ NlFailure LinkMaker::make_ipip(const Link& link) {
     auto data = message_.nest(IFLA_INFO_DATA);
     message_.put_ip(IFLA_IPTUN_LOCAL, ipip.local);
     if (underlay) message_.put_u32(IFLA_IPTUN_LINK, static_cast<uint32_t>(underlay));
-    message_.put_u8(IFLA_IPTUN_TTL, kOuterTtl).put_u8(IFLA_IPTUN_TOS, kInheritTos);
-    // The outer packet may be fragmented where the inner one may: with 1 those that are too big for the path and have
-    // no DF would be lost. Inner packets with DF get "fragmentation needed" either way (tnl_update_pmtu()).
+    // The outer packet may be fragmented where the inner one may: else those without DF that are too big for the path
+    // would be lost. Inner packets with DF get "fragmentation needed" either way (tnl_update_pmtu()). It takes the inner
+    // TTL: one of its own would set DF always (ip_tunnel_netlink_parms()).
+    message_.put_u8(IFLA_IPTUN_TTL, 0).put_u8(IFLA_IPTUN_TOS, kInheritTos);
     message_.put_u8(IFLA_IPTUN_PMTUDISC, 0);
   }
   NlFailure made = socket_.request(message_);

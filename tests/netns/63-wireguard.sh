@@ -56,7 +56,10 @@ reach='can_ping n1-p1 "${POD_IP[n2-p1]}"'
 repaired "device set down" n1 "$want" 'ip link set knet.wg down' "$reach"
 repaired "mtu" n1 "$want" 'ip link set knet.wg mtu 1300' "$reach"
 [[ $(in_ns n1 ip -o link show knet.wg | cut -d: -f1) == "$index" ]] || die "the device was made anew"
-repaired "device deleted" n1 "$want" 'ip link del knet.wg' "$reach"
+in_ns n1 ip link del knet.wg
+as_before() { diff <(sort <<<"$want") <(ours n1 | sort); }  # it comes after knet.wg6 now
+eventually 2 as_before
+eventually 2 eval "$reach"
 [[ $(peers) == "$want_peers" ]] || { diff <(echo "$want_peers") <(peers); die "peers after the repair"; }
 
 note "a restart of the agent under traffic loses nothing, and the key stays"
