@@ -69,3 +69,10 @@ eventually 5 in_ns n2 sh -c "ip -d link show knet.ipip | grep -q 'local 192.168.
 eventually 5 can_ping n1-p1 "${POD_IP[n2-p1]}"
 
 assert_clean
+
+# The unit tests of the driver, which can say nothing where it is missing.
+unit=${KNET_BUILD:-$PWD/build}/unit_kernel
+if [[ -x $unit ]]; then
+  note "unit tests with the ipip driver"
+  "$unit" "an ipip*,LinuxPlane keeps*" || die "unit tests"
+fi

@@ -85,3 +85,10 @@ eventually 3 in_ns n1 sh -c "! wg show knet.wg peers | grep -qF '$gone'"
 NODES=(n1 n2)
 
 assert_clean
+
+# The unit tests of the driver, which can say nothing where it is missing.
+unit=${KNET_BUILD:-$PWD/build}/unit_kernel
+if [[ -x $unit ]]; then
+  note "unit tests with the wireguard driver"
+  "$unit" "a wireguard*" || die "unit tests"
+fi

@@ -322,6 +322,51 @@ void check_failures(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) 
   }
 }
 
+/// Tunnel devices without peers of their own: what befalls them, and each change of an attribute.
+void check_tunnel_device(const std::function<std::unique_ptr<PlaneRig>()>& make_rig, const Link& link) {
+  auto rig = make_rig();
+  if (!rig->makes(link.type)) return;
+  rig->add_nic("eth0", "192.168.77.1/24");
+  const std::string name = link.name.str();
+  DesiredState desired;
+  NetState& net = desired.net;
+  net.links = {link};
+  net.addresses = {address(name, "10.244.1.0/32")};
+  net.routes = {route("10.244.2.0/24", name), route("10.244.3.0/24", name)};
+  converge(*rig, desired);
+  const Observed seen = rig->plane().observe(only(Kind::link));
+  const Link* made = seen.net.find_link(link.name);
+  REQUIRE(made != nullptr);
+  CHECK(made->ours);
+  CHECK(made->same_make(link));
+  SECTION("deleted") {
+    rig->remove_link(name);
+    CHECK(drift(*rig, desired) != "");
+  }
+  SECTION("set down") {
+    rig->set_up(name, false);
+    CHECK(drift(*rig, desired) != "");
+  }
+  SECTION("another MTU") { net.links[0].mtu -= 100; }
+  SECTION("not wanted any more") { desired = {}; }
+  converge(*rig, desired);
+}
+
+void check_pod_mtus(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) {
+  auto rig = make_rig();
+  DesiredState desired;
+  desired.net.pod_mtus = {rig->add_pod_link("knet0123456789a", 1500, 1450),
+                          rig->add_pod_link("knet0123456789b", 1400, 1450)};
+  converge(*rig, desired);
+  Observed seen = rig->plane().observe(only(Kind::pod_mtu));
+  REQUIRE(seen.net.pod_mtus.size() == 2);
+  CHECK(seen.net.pod_mtus[0].mtu == 1450);
+  CHECK(seen.net.pod_mtus[1].mtu == 1400);  // never raised
+  converge(*rig, DesiredState{});
+  seen = rig->plane().observe(only(Kind::pod_mtu));
+  CHECK(seen.net.pod_mtus.size() == 2);  // not ours to remove
+}
+
 void check_forward_accepts(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) {
   auto rig = make_rig();
   rig->add_nic("eth0", "192.168.77.1/24");
@@ -361,6 +406,9 @@ void plane_contract(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) 
   SECTION("IPv6") { check_ipv6(make_rig); }
   SECTION("failures") { check_failures(make_rig); }
   SECTION("forward accepts") { check_forward_accepts(make_rig); }
+  SECTION("a TUN device") { check_tunnel_device(make_rig, tun("knet.udp")); }
+  SECTION("an ipip device") { check_tunnel_device(make_rig, ipip("knet.ipip", "192.168.77.1", "eth0")); }
+  SECTION("pods' MTUs") { check_pod_mtus(make_rig); }
 }
 
 }  // namespace knet::test

@@ -33,6 +33,10 @@ struct PlaneRig {
   virtual void spoil_table(const std::string& name) = 0;
   /// A filter chain of somebody else's at the forward hook with policy drop.
   virtual void add_forward_drop(const ForeignChain& chain) = 0;
+  /// A pod's veth of this MTU, as CNI makes it, and the object by which it is lowered to `wanted`.
+  virtual PodMtu add_pod_link(const std::string& name, uint32_t mtu, uint32_t wanted) = 0;
+  /// Whether devices of this kind can be made here.
+  virtual bool makes(LinkType type) = 0;
 };
 
 /// The sections of one TEST_CASE; each makes a rig of its own.

@@ -4,6 +4,7 @@
 #include "kernel/linux_plane.h"
 #include "own_netns.h"
 #include "tests/support/fake_kernel.h"
+#include "tests/support/make.h"
 #include "tests/support/plane_contract.h"
 
 using namespace knet;
@@ -51,6 +52,21 @@ class LinuxRig : public PlaneRig {
     run("nft add table " + table);
     run("nft 'add chain " + table + " " + chain.chain + " { type filter hook forward priority 0; policy drop; }'");
   }
+  PodMtu add_pod_link(const std::string& name, uint32_t mtu, uint32_t wanted) override {
+    // The pod's end in the same namespace: entering and leaving it is the same.
+    const std::string inside = "p" + name.substr(name.size() - 4);
+    run("ip link add " + name + " mtu " + std::to_string(mtu) + " type veth peer name " + inside + " mtu " +
+        std::to_string(mtu));
+    PodMtu pod = pod_mtu(name, wanted);
+    pod.netns = "/proc/thread-self/ns/net";
+    pod.ifname = inside;
+    return pod;
+  }
+  bool makes(LinkType type) override {
+    const std::string probe = type == LinkType::ipip ? "ip link add probe0 type ipip local 127.0.0.1"
+                                                     : "ip tuntap add dev probe0 mode tun";
+    return succeeds(probe + " && ip link del probe0");
+  }
 
  private:
   OwnNetns netns_;
@@ -78,6 +94,11 @@ class FakeRig : public PlaneRig {
   void remove_table(const std::string& name) override { REQUIRE(kernel_.remove_table(name) == 0); }
   void spoil_table(const std::string& name) override { kernel_.spoil_table(name); }
   void add_forward_drop(const ForeignChain& chain) override { kernel_.add_forward_drop(chain); }
+  PodMtu add_pod_link(const std::string& name, uint32_t mtu, uint32_t wanted) override {
+    kernel_.add_pod_link(dev(name), mtu);
+    return pod_mtu(name, wanted);
+  }
+  bool makes(LinkType) override { return true; }
 
  private:
   FakeKernel kernel_;
