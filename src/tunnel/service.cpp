@@ -172,6 +172,7 @@ void Pump::take_news() {
 
 void Pump::bring_up() {
   if (!setup_.dev) return;
+  pthread_setname_np(pthread_self(), setup_.dev.c_str());
   const bool carried = carrier_->tun_fd() >= 0;
   std::vector<std::string> troubles = carrier_->set(setup_);
   if (carrier_->tun_fd() >= 0) watch(carrier_->tun_fd(), Tag::device);
