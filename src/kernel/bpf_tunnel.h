@@ -18,6 +18,15 @@ namespace knet {
 
 class LinkIndex;
 
+/// What a tunnel's programs counted since its maps were made, over all CPUs.
+struct TunnelCounter {
+  DevName dev;            // the tunnel
+  std::string_view name;  // "encapsulated", "unknown source", ...: kTunnelCounts in bpf_tunnel.cpp
+  bool dropped = false;   // packets that went no further
+  uint64_t packets = 0;
+  uint64_t bytes = 0;     // of inner packets
+};
+
 /// The tunnels' filters of this namespace as they were found when it was made, and what is put in and taken out since.
 /// For the time of one look or one apply: it keeps descriptors of maps.
 class BpfTunnels {
@@ -46,6 +55,8 @@ class BpfTunnels {
   NlFailure put(const TunnelPeer& peer);
   NlFailure remove(const TunnelPeer& peer);
 
+  std::vector<TunnelCounter> counters() const;
+
  private:
   struct State;
   std::unique_ptr<State> state_;
@@ -55,15 +66,7 @@ class BpfTunnels {
 /// Empty if all is well; else what refused: "BPF_PROG_LOAD: Operation not permitted". Changes nothing that stays.
 std::string try_bpf_tunnel();
 
-/// What a tunnel's programs counted since its maps were made, over all CPUs.
-struct TunnelCounter {
-  DevName dev;            // the tunnel
-  std::string_view name;  // "encapsulated", "spoofed", ...: see kTunnelCounts in bpf_tunnel.cpp
-  bool dropped = false;   // packets that went no further
-  uint64_t packets = 0;
-  uint64_t bytes = 0;     // of inner packets
-};
-/// Of each tunnel that has filters in this namespace, by device. Empty where nothing may be read.
+/// Of each tunnel that has filters in this namespace. Empty where nothing may be read.
 std::vector<TunnelCounter> read_tunnel_counters();
 
 }  // namespace knet
