@@ -89,6 +89,7 @@ class Applying {
       for (op_ = 0; op_ < stage.ops.size(); ++op_) dispatch(stage.ops[op_]);
       send_wireguard_peers();
       for (NlFailure& failure : batch_.finish()) note(stage.ops[failure.cookie], failure);
+      keep_ways(stage);
     }
     std::sort(failed_.begin(), failed_.end(), [](const OpResult& a, const OpResult& b) {
       return a.stage != b.stage ? a.stage < b.stage : a.op < b.op;
@@ -102,7 +103,33 @@ class Applying {
     return (op.object.observed ? plan_.observed : plan_.desired)->of<T>()[op.object.index];
   }
 
+  /// Where a route could not be put in another's place, what the old one goes over has to stay: a failed op leaves what was.
+  void keep_ways(const Stage& stage) {
+    for (const OpResult& result : failed_) {
+      if (result.stage != stage_) continue;
+      const Op& op = stage.ops[result.op];
+      if (op.object.kind != Kind::route || op.verb == Verb::remove) continue;
+      const Route* old = seen_at(object<Route>(op));
+      if (old != nullptr && old->dev) kept_.push_back(old->dev);
+    }
+  }
+  bool kept(const Op& op) const {
+    bool is = false;
+    for_each_kind(*plan_.observed, [&](const auto& objects) {
+      using T = typename std::decay_t<decltype(objects)>::value_type;
+      if (T::kKind != op.object.kind || std::is_same_v<T, Route>) return;
+      const auto on = [&](const DevName& dev) { return std::find(kept_.begin(), kept_.end(), dev) != kept_.end(); };
+      const T& object = objects[op.object.index];
+      if constexpr (std::is_same_v<T, Link>) is = on(object.name);
+      if constexpr (requires { object.dev; }) is = on(object.dev);
+      if constexpr (std::is_same_v<T, Filter>) is = is || on(object.tunnel);
+    });
+    return is;
+  }
+
   void dispatch(const Op& op) {
+    if (op.verb == Verb::remove && !kept_.empty() && kept(op))
+      return fail_op(ECANCELED, "skipped: a route that could not be replaced still goes this way");
     switch (op.object.kind) {
       case Kind::link:
         return link(op, object<Link>(op));
@@ -354,6 +381,7 @@ class Applying {
   size_t op_ = 0;
   std::vector<OpResult> failed_;
   std::vector<DevName> failed_links_;
+  std::vector<DevName> kept_;  // devices of routes that could not be replaced
   std::vector<std::pair<DevName, int>> indexes_;
   int wireguard_index_ = 0;
   std::vector<WireguardPeerOp> wireguard_peers_;
