@@ -57,7 +57,7 @@ class Ipip : public Mode {
     if (!kernel.known) return std::nullopt;
     const Path path = choose(kernel, config);
     if (path == Path::kernel && !kernel.ipip) return "Datapath kernel: this kernel has no ipip driver";
-    if (path == Path::bpf && !kernel.bpf_tunnel) return "Datapath bpf is refused: " + kernel.bpf_why;
+    if (path == Path::bpf && !kernel.bpf_tunnel) return "Datapath bpf is refused: " + no_bpf(kernel);
     if (path != Path::kernel && !kernel.tun) return "this kernel has neither an ipip nor a TUN driver (/dev/net/tun)";
     return std::nullopt;
   }
@@ -74,7 +74,7 @@ class Ipip : public Mode {
       case Path::user:
         break;
     }
-    return {"user", chosen ? "by Datapath" : no_driver + ", no bpf path: " + kernel.bpf_why};
+    return {"user", chosen ? "by Datapath" : no_driver + ", " + no_bpf(kernel)};
   }
   std::string wire(const NetworkConfig& config) const override {
     if (!config.enable_v6) return "IP protocol 4";

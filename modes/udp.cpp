@@ -58,14 +58,14 @@ class Udp : public Mode {
     if (!kernel.known) return std::nullopt;
     if (!kernel.tun) return "this kernel has no TUN driver (/dev/net/tun)";
     if (config.option_text("Datapath", "auto") == "bpf" && !kernel.bpf_tunnel)
-      return "Datapath bpf is refused: " + kernel.bpf_why;
+      return "Datapath bpf is refused: " + no_bpf(kernel);
     return std::nullopt;
   }
   Datapath datapath(const KernelFeatures& kernel, const NetworkConfig& config) const override {
     const bool chosen = config.option_text("Datapath", "auto") != "auto";
     if (!kernel.known && !chosen) return {};
     if (choose(kernel, config) == TunPath::bpf) return {"bpf", chosen ? "by Datapath" : ""};
-    return {"user", chosen ? "by Datapath" : "no bpf path: " + kernel.bpf_why};
+    return {"user", chosen ? "by Datapath" : no_bpf(kernel)};
   }
   std::string wire(const NetworkConfig& config) const override { return fmt::format("udp {}", port(config)); }
   // Outer IP and UDP headers.

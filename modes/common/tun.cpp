@@ -116,6 +116,10 @@ void add_route(const TunTunnel& tunnel, const Prefix& dst, uint32_t peer, uint32
 
 }  // namespace
 
+std::string no_bpf(const KernelFeatures& kernel) {
+  return kernel.bpf_why.empty() ? "no bpf path on this kernel" : "no bpf path: " + kernel.bpf_why;
+}
+
 std::vector<std::pair<TunnelPeer, uint32_t>> tunnel_members(const ClusterView& view, const DevName& dev, Family family,
                                                             uint16_t port) {
   const Prefix& network = family == Family::v6 ? view.config.network6 : view.config.network;

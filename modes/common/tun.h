@@ -12,6 +12,9 @@ namespace knet {
 /// The ways that a TUN device's packets can take.
 enum class TunPath : uint8_t { bpf, user };
 
+/// "no bpf path: BPF_PROG_LOAD: Operation not permitted".
+std::string no_bpf(const KernelFeatures& kernel);
+
 struct TunTunnel {
   std::string_view mode;
   DevName dev;

@@ -133,7 +133,7 @@ TEST_CASE("ipip: which datapath is taken and why; what can't be is refused") {
   config.options = {{"Datapath", std::string("kernel")}};
   CHECK(mode.unsupported(kernel, config) == "Datapath kernel: this kernel has no ipip driver");
   config.options = {{"Datapath", std::string("bpf")}};
-  CHECK(mode.unsupported(kernel, config) == "Datapath bpf is refused: no");
+  CHECK(mode.unsupported(kernel, config) == "Datapath bpf is refused: no bpf path: no");
   kernel.known = false;
   CHECK_FALSE(mode.unsupported(kernel, config));
   ClusterView dual = dual_view_of("ipip");
