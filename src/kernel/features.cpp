@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "kernel/bpf_tunnel.h"
 #include "kernel/linux_plane.h"
 #include "kernel/netlink.h"
 #include "kernel/nft_render.h"
@@ -162,6 +163,8 @@ KernelFeatures probe_kernel() {
   // A refusal by permissions says that it is there.
   features.tun = Fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC)) || errno == EACCES || errno == EPERM;
   features.bpf = can_load_bpf();
+  features.bpf_why = try_bpf_tunnel();
+  features.bpf_tunnel = features.bpf_why.empty();
   return features;
 }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "core/names.h"
 #include "core/ownership.h"
+#include "kernel/bpf_tunnel.h"
 #include "kernel/plane_state.h"
 #include "kernel/rtnl.h"
 #include "kernel/rtnl_read.h"
@@ -42,7 +43,8 @@ Observed LinuxPlane::State::observe(Kinds kinds) {
     if (whole && wants(kinds, kind)) seen.complete.set(static_cast<size_t>(kind));
   };
   Kinds by_device = only(Kind::link) | only(Kind::address) | only(Kind::neighbor) | only(Kind::fdb) |
-                    only(Kind::wireguard_peer) | only(Kind::pod_mtu) | only(Kind::nexthop) | only(Kind::route);
+                    only(Kind::wireguard_peer) | only(Kind::filter) | only(Kind::tunnel_peer) | only(Kind::pod_mtu) |
+                    only(Kind::nexthop) | only(Kind::route);
   if ((kinds & by_device).any()) {
     std::vector<Link> links;
     // Without all names, nothing that hangs on a device can be said to be read whole.
@@ -52,6 +54,13 @@ Observed LinuxPlane::State::observe(Kinds kinds) {
       std::vector<WireguardPeer> peers;
       done(Kind::wireguard_peer, read_wireguard(links, peers) && named);
       if (wants(kinds, Kind::wireguard_peer)) net.wireguard_peers = std::move(peers);
+    }
+    if (wants(kinds, Kind::filter) || wants(kinds, Kind::tunnel_peer)) {
+      BpfTunnels tunnels(route, index);
+      const bool whole = tunnels.whole() && named;
+      if (wants(kinds, Kind::filter)) net.filters = tunnels.filters();
+      done(Kind::filter, whole);
+      if (wants(kinds, Kind::tunnel_peer)) done(Kind::tunnel_peer, tunnels.peers(net.tunnel_peers) && whole);
     }
     done(Kind::pod_mtu, named);
     if (wants(kinds, Kind::pod_mtu))

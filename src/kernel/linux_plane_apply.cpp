@@ -7,9 +7,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "kernel/bpf_tunnel.h"
 #include "kernel/linux_plane_links.h"
 #include "kernel/plane_state.h"
 #include "kernel/pod_mtu.h"
@@ -146,8 +148,9 @@ class Applying {
       case Kind::pod_mtu:
         return now(op, lower_pod_mtu(socket_, object<PodMtu>(op)));
       case Kind::filter:
+        return filter(op, object<Filter>(op));
       case Kind::tunnel_peer:
-        return fail_op(EOPNOTSUPP, "this plane can't do that");
+        return tunnel_peer(op, object<TunnelPeer>(op));
       case Kind::nexthop:
         return nexthop(op, object<Nexthop>(op));
       case Kind::route:
@@ -161,6 +164,26 @@ class Applying {
         return now(op, op.verb == Verb::remove ? nft_.remove_table(table.name) : nft_.write_table(table));
       }
     }
+  }
+
+  // --- tunnels through BPF, each done at once
+
+  /// Found when the first of these is done: its devices and addresses are made by then.
+  BpfTunnels& tunnels() {
+    if (!tunnels_) {
+      std::vector<Link> links;
+      read_links(socket_, links);
+      tunnels_.emplace(socket_, LinkIndex(links));
+    }
+    return *tunnels_;
+  }
+  void filter(const Op& op, const Filter& filter) {
+    if (op.verb == Verb::remove) return now(op, tunnels().remove(filter));
+    if (device_for(op, filter.dev) && device_for(op, filter.tunnel)) now(op, tunnels().put(filter));
+  }
+  void tunnel_peer(const Op& op, const TunnelPeer& peer) {
+    if (op.verb == Verb::remove) return now(op, tunnels().remove(peer));
+    if (device_for(op, peer.dev)) now(op, tunnels().put(peer));
   }
 
   void send() { batch_.add(message_, static_cast<uint32_t>(op_)); }
@@ -375,6 +398,7 @@ class Applying {
   Wireguard& wireguard_;
   LinkMaker links_;
   NlBatch batch_;
+  std::optional<BpfTunnels> tunnels_;
   NlMessage message_;
   NexthopIds nexthops_;
   size_t stage_ = 0;

@@ -35,13 +35,14 @@ Whose whose(std::string_view name) {
   return is_agent_link(name) ? Whose::agent : Whose::other;
 }
 
+const Kinds kTunnels = only(Kind::filter) | only(Kind::tunnel_peer);
 const Kinds kOnAnyLink =
-    only(Kind::link) | only(Kind::address) | only(Kind::sysctl) | only(Kind::nexthop) | only(Kind::route);
+    only(Kind::link) | only(Kind::address) | only(Kind::sysctl) | only(Kind::nexthop) | only(Kind::route) | kTunnels;
 const Kinds kOnAgentLink = kOnAnyLink | only(Kind::neighbor) | only(Kind::fdb) | only(Kind::wireguard_peer);
 // A pod's veth: only its host routes hang on it, and they vanish silently when it goes down.
 const Kinds kOnPodLink = only(Kind::link) | only(Kind::route) | only(Kind::pod_mtu);
 // An address that goes takes IPv4 routes along without a word.
-const Kinds kOnAddress = only(Kind::address) | only(Kind::nexthop) | only(Kind::route);
+const Kinds kOnAddress = only(Kind::address) | only(Kind::nexthop) | only(Kind::route) | only(Kind::filter);
 
 }  // namespace
 
@@ -120,6 +121,12 @@ struct KernelMonitor::State {
         if (own(message) || whose_link(head->ndm_ifindex) != Whose::agent) return {};
         return only(head->ndm_family == AF_BRIDGE ? Kind::fdb : Kind::neighbor);
       }
+      case RTM_NEWTFILTER:
+      case RTM_DELTFILTER:
+      case RTM_DELQDISC: {  // a clsact takes its filters along without a word of them
+        auto* head = static_cast<const tcmsg*>(NLMSG_DATA(message));
+        return own(message) || whose_link(head->tcm_ifindex) == Whose::pod ? Kinds{} : kTunnels;
+      }
       case RTM_NEWNETCONF: {
         // Comes with each new device too, before its link event, which is the one that counts.
         Attrs<NETCONFA_IFINDEX> attrs(message, sizeof(netconfmsg));
@@ -160,7 +167,7 @@ struct KernelMonitor::State {
 
 KernelMonitor::KernelMonitor(std::vector<uint32_t> own_ports) : state_(std::make_unique<State>(std::move(own_ports))) {
   for (unsigned group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-                         RTNLGRP_NEIGH, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF})
+                         RTNLGRP_NEIGH, RTNLGRP_TC, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF})
     state_->route.join(group);
   // These two are not everywhere (before 5.3; without privilege or nf_tables): the periodic scan is all there is then.
   for (auto [socket, group] : {std::pair<NlSocket*, unsigned>{&state_->route, RTNLGRP_NEXTHOP},
