@@ -24,7 +24,6 @@ constexpr auto kCacheAfter = 500ms;    // without a word from the store
 constexpr size_t kLargeTurn = 1000;    // changes
 constexpr auto kTrimAfter = 2s;        // a large change, and what follows it
 constexpr auto kServiceAfter = 10s;    // systemd is told that we run, ready or not
-constexpr auto kCountEvery = 5s;       // the services' counters and troubles
 
 int64_t unix_now() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -60,8 +59,8 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
   for (int fd : {mailbox_.fd(), monitor_.fd(), endpoints_.fd(), signals_, single_}) watch(fd);
 
   StatusSource source;
-  source.status = [this] { return format_status(published_.get()->status); };
-  source.metrics = [this] { return format_metrics(published_.get()->status); };
+  source.status = [this] { return format_status(published_.status()); };
+  source.metrics = [this] { return format_metrics(published_.status()); };
   source.unready = [this] { return published_.get()->status.unready; };
   source.routes = [this] { return format_routes(identity_.name, published_.rows()); };
   publish();
@@ -118,7 +117,6 @@ AgentLoop::Time AgentLoop::next_wake() const {
   consider(reap_at_);
   consider(switch_at_);
   consider(tell_at_);
-  if (!services_.empty()) consider(counted_ + kCountEvery);
   if (cache_ && !synced_ && !cached_) consider(started_ + kCacheAfter);
   if (!service_told_) consider(started_ + kServiceAfter);
   return wake;
@@ -196,7 +194,6 @@ void AgentLoop::timers() {
   if (reap_at_ && now >= *reap_at_) reap_modes();
   if (switch_at_ && now >= *switch_at_) switch_over();
   if (tell_at_ && now >= *tell_at_) tell_what_runs();
-  if (!services_.empty() && now >= counted_ + kCountEvery) publish();
   if (save_at_ && now >= *save_at_) save_cache();
   if (trim_at_ && now >= *trim_at_) {
     trim_at_.reset();

@@ -137,7 +137,7 @@ class AgentLoop {
   std::optional<KernelFeatures> kernel_;  // asked once, when a mode that wants to know takes part
   std::vector<std::pair<std::string, std::string>> runs_here_;  // NodeRecord::modes
   struct Running {
-    std::unique_ptr<Service> service;
+    std::shared_ptr<Service> service;
     Time since;
   };
   std::map<const Mode*, Running> services_;                     // of the modes that take part and have one
@@ -162,7 +162,6 @@ class AgentLoop {
   std::optional<Time> reap_at_;  // when a mode may no longer be received
   std::optional<Time> switch_at_;  // when the config's mode may be announced
   std::optional<Time> tell_at_;  // when the others are told what this kernel runs
-  Time counted_{};               // when the services' counters were last read
   Time last_save_{};
   bool fresh_start_ = true;  // nothing applied yet
   bool service_told_ = false;

@@ -104,10 +104,7 @@ void AgentLoop::publish() {
   if (lease_) s.announced = lease_->mode;
   s.receives = rollover_.modes();
   for (const auto& [mode, path] : datapaths_) s.datapaths.push_back({mode, std::string(path.name), path.why});
-  for (const auto& [mode, running] : services_)
-    for (auto& counter : running.service->counters()) s.mode_counters.push_back(std::move(counter));
-  std::sort(s.mode_counters.begin(), s.mode_counters.end());
-  counted_ = Clock::now();
+  for (const auto& [mode, running] : services_) state.services.push_back(running.service);
   if (self_) {
     if (self_->public_ip) s.address = self_->public_ip.str();
     if (self_->public_ip6) s.address6 = self_->public_ip6.str();

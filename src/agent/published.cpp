@@ -1,11 +1,14 @@
 #include "agent/published.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <chrono>
 #include <thread>
 
 #include "agent/endpoint_watch.h"
 #include "core/compose.h"
+#include "kernel/bpf_tunnel.h"
 #include "kernel/linux_plane.h"
 
 namespace knet {
@@ -14,6 +17,26 @@ namespace {
 constexpr std::chrono::milliseconds kRecordComes{100};  // after its link, of a pod that is just made
 
 bool is_pod_without_record(const RouteRow& row) { return row.state == RowState::stale && row.mode == "pod"; }
+
+// What the kernel's part of the tunnels counted, in the words of the userspace part (src/tunnel/service.cpp).
+void add_bpf_counters(StatusSnapshot& status) {
+  for (const TunnelCounter& counter : read_tunnel_counters()) {
+    const auto add = [&](std::string_view what, std::string_view unit, uint64_t count) {
+      const bool reason = what == "dropped" || what == "passed";
+      status.mode_counters.emplace_back(
+          fmt::format("tunnel_{}_{}{{dev=\"{}\",path=\"bpf\"{}}}", what, unit, counter.dev.view(),
+                      reason ? fmt::format(",why=\"{}\"", counter.name) : ""),
+          count);
+    };
+    if (counter.name == "encapsulated" || counter.name == "decapsulated") {
+      const std::string_view what = counter.name == "encapsulated" ? "sent" : "received";
+      add(what, "packets", counter.packets);
+      add(what, "bytes", counter.bytes);
+    } else {
+      add(counter.dropped ? "dropped" : "passed", "packets", counter.packets);
+    }
+  }
+}
 
 }  // namespace
 
@@ -26,6 +49,17 @@ void Published::set(State state) {
 std::shared_ptr<const Published::State> Published::get() const {
   std::lock_guard lock(mutex_);
   return state_;
+}
+
+StatusSnapshot Published::status() const {
+  const auto state = get();
+  StatusSnapshot status = state->status;
+  for (const auto& weak : state->services)
+    if (const auto service = weak.lock())
+      for (auto& counter : service->counters()) status.mode_counters.push_back(std::move(counter));
+  if (state->desired && !state->desired->net.filters.empty()) add_bpf_counters(status);
+  std::sort(status.mode_counters.begin(), status.mode_counters.end());
+  return status;
 }
 
 // A row keeps the time at which it was first seen in its state.

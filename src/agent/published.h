@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/status.h"
+#include "core/mode.h"
 #include "core/plan.h"
 #include "core/view.h"
 
@@ -23,11 +24,14 @@ class Published {
     std::shared_ptr<const ClusterView> view;
     std::shared_ptr<const DesiredState> desired;
     Failures failures;
+    std::vector<std::weak_ptr<const Service>> services;  // of the modes; held only while they are asked
   };
   /// `endpoints`: the directory of the pods' records.
   explicit Published(std::filesystem::path endpoints) : endpoints_(std::move(endpoints)) {}
   void set(State state);
   std::shared_ptr<const State> get() const;
+  /// The status with the modes' counters as of now, asked on the calling thread.
+  StatusSnapshot status() const;
 
   /// Rows as of now. Observes the kernel and reads the pods' records on the calling thread.
   std::vector<RouteRow> rows();

@@ -73,7 +73,8 @@ class Service {
   virtual void follow(const ClusterView& view, const DesiredState& desired) = 0;
   /// What is wrong with it now, one line each; empty: all is well.
   virtual std::vector<std::string> troubles() const { return {}; }
-  /// Counters since it began, for metrics: "tunnel_dropped_packets{dev=\"knet.udp\",why=\"not a member\"}" -> 12.
+  /// Unlike the others on any thread. Counters since it began, for metrics:
+  /// "tunnel_dropped_packets{dev=\"knet.udp\",why=\"not a member\"}" -> 12.
   virtual std::vector<std::pair<std::string, uint64_t>> counters() const { return {}; }
 };
 
