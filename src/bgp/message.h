@@ -39,12 +39,15 @@ struct GracefulRestart {  // RFC 4724
   bool restarting = false;      // R bit
   bool notification = false;    // N bit (RFC 8538)
   uint16_t restart_time = 0;    // seconds, 12 bits
+  bool long_lived = false;      // RFC 9494 is understood, though maybe for no family: LLGR_STALE routes may be sent
   struct Family {
     bool offered = false;
-    bool forwarding_kept = false;  // F bit
+    bool forwarding_kept = false;  // F bit; the long-lived one's where the family is only there
     uint32_t llgr_time = 0;        // seconds, 24 bits (RFC 9494); 0 not offered
+    bool operator==(const Family&) const = default;
   };
   Family families[kAfis];
+  bool operator==(const GracefulRestart&) const = default;
 };
 
 /// What one side offers in its OPEN (RFC 5492). Unknown capabilities are passed over.
@@ -58,7 +61,8 @@ struct Capabilities {
   bool add_path_receive[kAfis] = {false, false};  // RFC 7911, as the peer says; never offered here
   bool add_path_send[kAfis] = {false, false};
   std::optional<GracefulRestart> graceful_restart;
-  std::vector<uint8_t> unknown;                // codes, for people
+  std::vector<uint8_t> unknown;                // codes, for people: once each, in order; never sent
+  bool operator==(const Capabilities&) const = default;
 };
 
 struct Open {
@@ -66,6 +70,7 @@ struct Open {
   uint16_t hold_time = 0;  // seconds; 0, or 3 and more
   RouterId id = 0;
   Capabilities capabilities;
+  bool operator==(const Open&) const = default;
 };
 
 /// What changes how UPDATEs of a session are read and written.
@@ -76,32 +81,41 @@ struct SessionTraits {
   Asn local_as = 0;
 };
 
-/// One family's part of an UPDATE. In IPv4 parts the prefixes may come from the message's own fields or MP attributes.
+/// One UPDATE. Prefixes carry their family and no host bits; those of the message's own fields and of the MP attributes
+/// are together in `withdrawn`. A family that was not agreed on is the receiver's to pass over.
 struct Update {
   std::vector<Prefix> withdrawn;
+  /// The message's own NLRI or, in a message without, that of MP_REACH; attributes->next_hop is theirs either way.
   std::vector<Prefix> reachable;
-  std::optional<Attributes> attributes;  // with reachable
-  /// An MP_REACH beside the message's own NLRI gives its own next hop: they are apart.
+  std::optional<Attributes> attributes;  // with reachable, unless they are to be withdrawn
+  /// Only of an MP_REACH beside the message's own NLRI: the same attributes, but this next hop.
   std::vector<Prefix> mp_reachable;
   IpAddr mp_next_hop, mp_link_local;
   std::optional<Afi> end_of_rib;  // RFC 4724 section 2
   /// RFC 7606: reachable (and mp_reachable) are to be treated as withdrawn, because of this; "" if fine.
   std::string treat_as_withdraw;
-  /// Attributes that were left out as malformed (RFC 7606 attribute discard), for the log.
+  /// Attributes that were left out as malformed (RFC 7606 attribute discard), for the log; the first few.
   std::vector<std::string> discarded;
+  bool operator==(const Update&) const = default;
 };
 
 struct RouteRefresh {
   Afi afi = Afi::v4;
   enum class Kind : uint8_t { request = 0, begin = 1, end = 2 } kind = Kind::request;  // RFC 7313
+  bool operator==(const RouteRefresh&) const = default;
 };
-struct Keepalive {};
-struct UnknownRefresh {};  // of a family that is not spoken: ignored
+struct Keepalive {
+  bool operator==(const Keepalive&) const = default;
+};
+struct UnknownRefresh {  // of a family that is not spoken, or a kind that is not known: ignored
+  bool operator==(const UnknownRefresh&) const = default;
+};
 
 /// What has to be sent before the session is closed.
 struct MessageError {
   Notification notification;
   std::string why;  // for the log: "UPDATE: path attributes end beyond the message"
+  bool operator==(const MessageError&) const = default;
 };
 
 using Message = std::variant<Open, Update, Notification, Keepalive, RouteRefresh, UnknownRefresh, MessageError>;
@@ -119,8 +133,10 @@ std::vector<uint8_t> encode(const RouteRefresh& refresh);
 std::vector<uint8_t> encode_end_of_rib(Afi afi);
 
 /// Appends as few UPDATEs as hold these prefixes (all of one family, each message at most kMaxMessage) to `out`.
-/// IPv4 with an IPv4 next hop goes into the message's own fields; all else into MP attributes. Returns the number of
-/// messages.
+/// IPv4 with an IPv4 next hop goes into the message's own fields; all else into MP attributes. The attributes go out as
+/// they are: who sends to an eBGP peer has put its AS in front; only what must not leave an AS (LOCAL_PREF, ORIGINATOR_ID,
+/// CLUSTER_LIST) is left out by traits.ebgp. Returns the number of messages: 0 if the attributes leave no room for a
+/// prefix, or the next hop cannot be told to this peer (none, or IPv6 for IPv4 without traits.extended_next_hop).
 size_t encode_reach(Afi afi, std::span<const Prefix> prefixes, const Attributes& attributes,
                     const SessionTraits& traits, std::vector<uint8_t>& out);
 size_t encode_withdraw(Afi afi, std::span<const Prefix> prefixes, std::vector<uint8_t>& out);
