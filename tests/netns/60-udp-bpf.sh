@@ -8,7 +8,7 @@ command -v python3 >/dev/null || { echo "skip: needs python3"; exit 77; }
 
 cat >"$WORK/send.py" <<'PY'
 # send.py udp|ipip FROM TO INNER-FROM INNER-TO [LIE]: one echo request in an outer packet from this host. LIE: "long", the inner
-# packet says that it is longer than what came; "ce", the outer one met congestion that the inner one can't be told of;
+# packet says that it is longer than what came; "ce", the outer one met congestion that the inner one can't be told of; "mark", it can;
 # "pad", Ethernet's padding behind it.
 import ipaddress, socket, struct, sys
 wire, source, target, inner_from, inner_to = sys.argv[1:6]
@@ -22,9 +22,9 @@ def ip(protocol, a, b, payload, tos=0, more=0):
     head = struct.pack("!BBHHHBBH4s4s", 0x45, tos, 20 + len(payload) + more, 7, 0, 64, protocol, 0, a, b)
     return summed(head, 10) + payload
 icmp = summed(struct.pack("!BBHHH", 8, 0, 0, 7, 7) + b"\0" * 32, 2)
-inner = ip(1, inner_from, inner_to, icmp, more=100 if lie == "long" else 0)
+inner = ip(1, inner_from, inner_to, icmp, tos=2 if lie == "mark" else 0, more=100 if lie == "long" else 0)
 payload = inner if wire == "ipip" else struct.pack("!HHHH", 8285, 8285, 8 + len(inner), 0) + inner
-packet = ip(4 if wire == "ipip" else 17, source, target, payload, tos=3 if lie == "ce" else 0)
+packet = ip(4 if wire == "ipip" else 17, source, target, payload, tos=3 if lie in ("ce", "mark") else 0)
 if lie == "pad": packet += b"\xff" * 6
 device = "eth0"
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -92,6 +92,8 @@ print(sum(int(x.split()[-1]) for x in lines if x[0] != "#" and all(t in x for t 
 }
 more_than() { local floor=$1; shift; [[ $(metric "$@") -gt $floor ]]; }  # COUNT NODE TEXT...
 echoes() { in_ns "$1" awk '/^IcmpMsg:/ && !n++ { for (i = 1; i <= NF; i++) if ($i == "InType8") at = i; next } /^IcmpMsg:/ { print at ? $at : 0 }' /proc/net/snmp | tail -n 1; }
+heard_more() { [[ $(echoes "$1") -gt $2 ]]; }  # POD COUNT
+congested() { in_ns "$1" awk '/^IpExt:/ && !n++ { for (i = 1; i <= NF; i++) if ($i == "InCEPkts") at = i; next } /^IpExt:/ { print $at }' /proc/net/netstat; }
 filters() { in_ns "$1" sh -c "tc filter show dev knet.$WIRE egress; tc filter show dev eth0 ingress" | grep -c "knet/"; }
 both_filters() { [[ $(filters "$1") -eq 2 ]]; }
 no_filters() { [[ $(filters "$1") -eq 0 ]]; }
@@ -169,7 +171,13 @@ trial() { # udp|ipip HEADER4 HEADER6
   done
   [[ $(echoes "$p2") == "$seen" ]] || die "a lie reached the pod"
   send n1 192.168.77.1 192.168.77.2 "$a1" "$a2" pad
-  eventually 2 test "$(echoes "$p2")" -gt "$seen"
+  eventually 2 heard_more "$p2" "$seen"
+
+  seen=$(echoes "$p2")
+  before=$(congested "$p2")
+  send n1 192.168.77.1 192.168.77.2 "$a1" "$a2" mark
+  eventually 2 heard_more "$p2" "$seen"
+  [[ $(congested "$p2") -eq $((before + 1)) ]] || die "congestion on the way is not told to the inner packet"
 
   note "what is taken away comes back"
   in_ns n1 tc filter del dev eth0 ingress
