@@ -69,6 +69,7 @@ void Reconciler::mark(Kinds kinds, Time now) {
 Reconciler::Time Reconciler::due() const {
   Time first = next_scan_;
   if (auto retry = holdback_.due()) first = std::min(first, *retry);
+  if (old_ways_until_) first = std::min(first, *old_ways_until_);
   return first;
 }
 
@@ -106,9 +107,29 @@ Plan Reconciler::plan(const Observed& observed, Kinds kinds) {
   return plan;
 }
 
+// Where the view leads a route another way, a packet that took the old one a moment ago is still looked up there.
+void Reconciler::spare_old_ways(Plan& plan, Time now) {
+  if (world_changed_ && complete_) {
+    for (const Stage& stage : plan.stages)
+      for (const Op& op : stage.ops)
+        if (op.object.kind == Kind::route && op.verb == Verb::replace) old_ways_until_ = now + kOldWays;
+  }
+  if (!old_ways_until_) return;
+  for (Stage& stage : plan.stages)
+    std::erase_if(stage.ops, [](const Op& op) {
+      const Kind kind = op.object.kind;
+      return op.verb == Verb::remove && op.why == Why::unwanted &&
+             (kind == Kind::nexthop || kind == Kind::neighbor || kind == Kind::fdb || kind == Kind::wireguard_peer ||
+              kind == Kind::tunnel_peer);
+    });
+  std::erase_if(plan.stages, [](const Stage& stage) { return stage.ops.empty(); });
+}
+
 Reconciler::Turn Reconciler::run(Time now) {
   Turn turn;
-  if (now >= next_scan_) dirty_ = all_kinds();
+  const bool old_ways_end = old_ways_until_ && now >= *old_ways_until_;
+  if (old_ways_end) old_ways_until_.reset();
+  if (now >= next_scan_ || old_ways_end) dirty_ = all_kinds();
   Kinds kinds = dirty_ | holdback_.release_due(now);
   if (kinds.none()) return turn;
   if (!waiting_.empty() || !foreign_.empty())
@@ -126,8 +147,9 @@ Reconciler::Turn Reconciler::run(Time now) {
     for (const Foreign& found : todo.foreign) foreign_.push_back(found.text);
   }
   if (kinds.all() || !todo.waiting.empty()) waiting_ = todo.waiting;
+  spare_old_ways(todo, now);
   const std::vector<ObjectRef> held = holdback_.hold_back(todo, kinds, now);
-  turn.repair = !world_changed_;
+  turn.repair = !world_changed_ && !old_ways_end;
   std::vector<OpResult> results;
   if (!todo.empty()) results = plane_.apply(todo);
   using Cause = Holdback::Cause;

@@ -33,6 +33,8 @@ class Reconciler {
  public:
   using Time = Holdback::Time;
   static constexpr std::chrono::seconds kFullScan{60};
+  /// How long the entries by which a peer was reached outlive the route that led there: for packets on their way.
+  static constexpr std::chrono::seconds kOldWays{1};
 
   Reconciler(Plane& plane, const ModeRegistry& modes, ReconcilerHooks hooks = {})
       : plane_(plane), modes_(modes), hooks_(std::move(hooks)) {}
@@ -86,6 +88,7 @@ class Reconciler {
   Observed observe(Kinds& kinds);
   void recompose();
   Plan plan(const Observed& observed, Kinds kinds);
+  void spare_old_ways(Plan& plan, Time now);
   void report(const Plan& plan, const std::vector<OpResult>& results, Turn& turn) const;
   void note_lacking(const Plan& plan, const std::vector<ObjectRef>& held, const std::vector<OpResult>& results,
                     Kinds kinds);
@@ -104,6 +107,7 @@ class Reconciler {
   bool device_changed_ = false;  // a link or address did, since then
   Kinds dirty_ = all_kinds();
   Time next_scan_{};
+  std::optional<Time> old_ways_until_;
   Holdback holdback_;
   std::vector<std::string> foreign_;
   std::vector<std::string> waiting_;

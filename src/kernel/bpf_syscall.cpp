@@ -17,6 +17,8 @@ namespace knet::bpf {
 namespace {
 
 constexpr size_t kFrameRoom = 512;
+constexpr uint32_t kTcxIngress = 46;  // BPF_TCX_INGRESS, younger than the headers that we are built with
+constexpr size_t kMostPrograms = 64;  // BPF_MPROG_MAX
 
 class Call {
  public:
@@ -159,6 +161,52 @@ bool program_info(uint32_t id, ProgramInfo& out) {
   out.id = info.id;
   out.maps.assign(maps, maps + std::min<size_t>(info.nr_map_ids, std::size(maps)));
   return true;
+}
+
+uint32_t program_id(const Fd& program) {
+  bpf_prog_info info{};
+  return info_of(program, info) ? info.id : 0;
+}
+
+Fd open_program(uint32_t id) { return by_id(BPF_PROG_GET_FD_BY_ID, id); }
+
+bool bind_map(const Fd& program, const Fd& map) {
+  Call call;
+  call.attr.prog_bind_map.prog_fd = static_cast<uint32_t>(program.get());
+  call.attr.prog_bind_map.map_fd = static_cast<uint32_t>(map.get());
+  return call.make(BPF_PROG_BIND_MAP) == 0;
+}
+
+bool ingress_programs(int index, std::vector<uint32_t>& ids) {
+  ids.resize(kMostPrograms);
+  Call call;
+  call.attr.query.target_fd = static_cast<uint32_t>(index);
+  call.attr.query.attach_type = kTcxIngress;
+  call.attr.query.prog_ids = address(ids.data());
+  call.attr.query.prog_cnt = kMostPrograms;
+  const bool asked = call.make(BPF_PROG_QUERY) == 0;
+  ids.resize(asked ? std::min<size_t>(call.attr.query.prog_cnt, kMostPrograms) : 0);
+  return asked || errno == ENOENT;  // none was ever attached
+}
+
+bool attach_ingress(int index, const Fd& program, const Fd& instead) {
+  Call call;
+  call.attr.target_fd = static_cast<uint32_t>(index);
+  call.attr.attach_bpf_fd = static_cast<uint32_t>(program.get());
+  call.attr.attach_type = kTcxIngress;
+  if (instead) {
+    call.attr.attach_flags = BPF_F_REPLACE;
+    call.attr.replace_bpf_fd = static_cast<uint32_t>(instead.get());
+  }
+  return call.make(BPF_PROG_ATTACH) == 0;
+}
+
+bool detach_ingress(int index, const Fd& program) {
+  Call call;
+  call.attr.target_fd = static_cast<uint32_t>(index);
+  call.attr.attach_bpf_fd = static_cast<uint32_t>(program.get());
+  call.attr.attach_type = kTcxIngress;
+  return call.make(BPF_PROG_DETACH) == 0;
 }
 
 bool try_program(const Fd& program, std::string_view frame, Trial& out) {

@@ -42,6 +42,18 @@ struct ProgramInfo {
 /// False if there is no such program any more, or it may not be asked about.
 bool program_info(uint32_t id, ProgramInfo& out);
 
+Fd open_program(uint32_t id);
+uint32_t program_id(const Fd& program);  // 0 if it can't be told
+/// The program holds the map from now on, though its code does not name it (kernel 5.10).
+bool bind_map(const Fd& program, const Fd& map);
+
+/// Classifiers on a device's ingress by tcx (kernel 6.6): without a qdisc, whose coming and going loses packets of the
+/// device's other traffic. They stay until they are detached. False with EINVAL where the kernel has no tcx.
+bool ingress_programs(int index, std::vector<uint32_t>& ids);
+/// In the place of another one (or, if that is false, behind all).
+bool attach_ingress(int index, const Fd& program, const Fd& instead);
+bool detach_ingress(int index, const Fd& program);
+
 /// Runs a classifier once on an Ethernet frame. False where the kernel refuses to.
 struct Trial {
   uint32_t verdict = 0;

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "core/names.h"
+#include "core/ownership.h"
 #include "kernel/bpf/tunnel_abi.h"
 #include "kernel/bpf_program.h"
 #include "kernel/rtnl.h"
@@ -98,6 +99,32 @@ std::optional<Label> parse_label(std::string_view text) {
   return label;
 }
 
+// What tcx has no name for: the label, in a map that the program holds.
+constexpr bpf::MapShape kLabelMap = {BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), 192, 1, 0, "knet_label"};
+constexpr uint32_t kLabelKey = 0;
+
+std::optional<Label> read_label(const bpf::ProgramInfo& program) {
+  for (uint32_t id : program.maps) {
+    const Fd map = bpf::open_map(id, kLabelMap);
+    char text[kLabelMap.value_bytes + 1] = {};
+    if (map && bpf::map_get(map, &kLabelKey, text)) return parse_label(text);
+  }
+  return std::nullopt;
+}
+
+/// False with errno.
+bool write_label(const Fd& program, const Label& label) {
+  const std::string text = label_text(label);
+  char bytes[kLabelMap.value_bytes] = {};
+  if (text.size() >= sizeof bytes) {
+    errno = ENAMETOOLONG;
+    return false;
+  }
+  memcpy(bytes, text.data(), text.size());
+  const Fd map = bpf::make_map(kLabelMap);
+  return map && bpf::map_put(map, &kLabelKey, bytes) && bpf::bind_map(program, map);
+}
+
 /// Whether packets have MAC headers on it.
 bool has_mac(const DevName& dev) {
   Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -113,7 +140,8 @@ struct BpfTunnels::State {
     Filter filter;  // its digest as the name says
     Label label;
     int index = 0;
-    uint32_t handle = 0;
+    uint32_t handle = 0;  // of a tc filter
+    bool tcx = false;
     bpf::ProgramInfo program;
   };
   struct Tunnel {
@@ -124,14 +152,19 @@ struct BpfTunnels::State {
   NlSocket& socket;
   NlMessage message;
   bool whole = true;
+  bool has_tcx = false;  // and it may be used
+  std::vector<std::pair<int, bool>> qdiscs;
   std::vector<LinkIndex::Entry> links;
   std::vector<Found> found;
   std::vector<std::tuple<int, TunnelEnd, uint32_t>> strange;  // others' at our priority
   std::vector<Tunnel> tunnels;
   std::optional<std::vector<Address>> addresses;
 
-  State(NlSocket& netlink, const LinkIndex& names) : socket(netlink), links(names.all()) {
-    for (const auto& [index, both_ways] : devices())
+  State(NlSocket& netlink, const LinkIndex& names, bool tcx) : socket(netlink), links(names.all()) {
+    read_tcx();
+    has_tcx = has_tcx && tcx;
+    qdiscs = devices();
+    for (const auto& [index, both_ways] : qdiscs)
       if (const LinkIndex::Entry* link = names.find(index)) {
         // encap stands on our TUN devices alone, decap on anything else.
         const bool tunnel = is_agent_link(link->name.view());
@@ -146,6 +179,33 @@ struct BpfTunnels::State {
         }
   }
 
+  void read_tcx() {
+    std::vector<uint32_t> programs;
+    for (const LinkIndex::Entry& link : links) {
+      if (link.type == LinkType::loopback || is_agent_link(link.name.view()) || Ownership::is_pod_link(link.name.view()))
+        continue;
+      if (!bpf::ingress_programs(link.index, programs)) {
+        if (errno == ENODEV) continue;
+        // Not allowed to ask: there may be some. Else there is no tcx.
+        whole = errno != EPERM;
+        return;
+      }
+      has_tcx = true;
+      for (uint32_t id : programs) {
+        Found one;
+        if (!bpf::program_info(id, one.program)) continue;
+        const std::optional<Label> label = read_label(one.program);
+        if (!label || label->filter.end != TunnelEnd::decap) continue;
+        one.label = *label;
+        one.filter = label->filter;
+        one.filter.dev = link.name;
+        one.index = link.index;
+        one.tcx = true;
+        found.push_back(std::move(one));
+      }
+    }
+  }
+
   /// Those with a clsact (true) or an ingress qdisc.
   std::vector<std::pair<int, bool>> devices() {
     std::vector<std::pair<int, bool>> out;
@@ -157,7 +217,7 @@ struct BpfTunnels::State {
                   auto* seen = static_cast<const tcmsg*>(NLMSG_DATA(answer));
                   const auto kind = Attrs<TCA_KIND>(answer, sizeof *seen)[TCA_KIND].text();
                   if (kind == "clsact" || kind == "ingress") out.emplace_back(seen->tcm_ifindex, kind == "clsact");
-                }) == NlSocket::Dump::whole;
+                }) == NlSocket::Dump::whole && whole;
     return out;
   }
 
@@ -323,8 +383,11 @@ struct BpfTunnels::State {
   }
 
   NlFailure attach(const Filter& filter, int index, const Label& label, const Fd& program) {
-    if (NlFailure made = make_clsact(index); made.error) return made;
     Found* old = find(filter);
+    const auto at_device = [&](const auto& qdisc) { return qdisc.first == index; };
+    const bool may = has_tcx && filter.end == TunnelEnd::decap && std::none_of(qdiscs.begin(), qdiscs.end(), at_device);
+    if (old ? old->tcx : may) return attach_tcx(filter, index, label, program, old);
+    if (NlFailure made = make_clsact(index); made.error) return made;
     const uint32_t handle = old ? old->handle : free_handle(index, filter.end);
     // Without EXCL the kernel would write over somebody else's filter of that handle.
     message.begin(RTM_NEWTFILTER, NLM_F_CREATE | (old ? 0 : NLM_F_EXCL), head_of(index, filter.end, handle))
@@ -337,30 +400,51 @@ struct BpfTunnels::State {
     }
     NlFailure result = socket.request(message);
     if (result.error) return result;
+    note(filter, index, label, old).handle = handle;
+    return {};
+  }
+
+  NlFailure attach_tcx(const Filter& filter, int index, const Label& label, const Fd& program, Found* old) {
+    const Fd instead = old ? bpf::open_program(old->program.id) : Fd();
+    if (!write_label(program, label) || !bpf::attach_ingress(index, program, instead)) return {0, errno, errno_text(errno)};
+    Found& now = note(filter, index, label, old);
+    now.tcx = true;
+    now.program.id = bpf::program_id(program);
+    return {};
+  }
+
+  Found& note(const Filter& filter, int index, const Label& label, Found* old) {
     Found& now = old ? *old : found.emplace_back();
     now.filter = filter;
     now.label = label;
     now.index = index;
-    now.handle = handle;
     now.program.maps.assign(maps_of(filter.tunnel)->ids.begin(), maps_of(filter.tunnel)->ids.end());
-    return {};
+    return now;
   }
 
   NlFailure remove(const Filter& filter) {
     Found* old = find(filter);
     if (!old) return {0, ENOENT, errno_text(ENOENT)};
     const int index = old->index;
+    if (old->tcx) {
+      if (!bpf::detach_ingress(index, bpf::open_program(old->program.id))) return {0, errno, errno_text(errno)};
+      found.erase(found.begin() + (old - found.data()));
+      return {};
+    }
     message.begin(RTM_DELTFILTER, 0, head_of(index, filter.end, old->handle)).put_text(TCA_KIND, "bpf");
     NlFailure result = socket.request(message);
     if (result.error) return result;
     found.erase(found.begin() + (old - found.data()));
-    if (std::none_of(found.begin(), found.end(), [&](const Found& one) { return one.index == index; }))
+    // Where there is tcx, an uplink's clsact was there before us.
+    const bool made_here = !has_tcx || filter.end == TunnelEnd::encap;
+    if (made_here && std::none_of(found.begin(), found.end(), [&](const Found& one) { return one.index == index; }))
       drop_clsact(index);
     return {};
   }
 };
 
-BpfTunnels::BpfTunnels(NlSocket& socket, const LinkIndex& links) : state_(std::make_unique<State>(socket, links)) {}
+BpfTunnels::BpfTunnels(NlSocket& socket, const LinkIndex& links, bool tcx)
+    : state_(std::make_unique<State>(socket, links, tcx)) {}
 BpfTunnels::~BpfTunnels() = default;
 
 bool BpfTunnels::whole() const { return state_->whole; }

@@ -1,7 +1,8 @@
 // The tunnels' path in the kernel: a tc program on the TUN device's egress that puts an outer header before a packet and
-// sends it to the peer's node, and one on each uplink's ingress that takes it off (src/kernel/bpf/tunnel.c). Nothing is
-// pinned: the filters hold programs and maps, and both are found again by the filters' names, so the path outlives
-// the agent. One thread at a time, in the network namespace of the socket that it is given. It never carries a packet
+// sends it to the peer's node, and one on each uplink's ingress that takes it off (src/kernel/bpf/tunnel.c). The uplink's
+// hangs on tcx (kernel 6.6), since a clsact that comes or goes loses what the device is just sending; on a clsact where
+// there is one, or no tcx. Nothing is pinned: the attachments hold programs and maps, and both are found again by the
+// filters' names (with tcx: in a map of its own), so the path outlives the agent. One thread at a time, in the network namespace of the socket that it is given. It never carries a packet
 // itself. Sources: bpf(2), tc-bpf(8), include/uapi/linux/bpf.h.
 #pragma once
 
@@ -31,8 +32,8 @@ struct TunnelCounter {
 /// For the time of one look or one apply: it keeps descriptors of maps.
 class BpfTunnels {
  public:
-  /// Looks at every device that may carry filters.
-  BpfTunnels(NlSocket& socket, const LinkIndex& links);
+  /// Looks at every device that may carry filters. `tcx`: whether it may be used for new ones, where the kernel has it.
+  BpfTunnels(NlSocket& socket, const LinkIndex& links, bool tcx = true);
   ~BpfTunnels();
   BpfTunnels(const BpfTunnels&) = delete;
   BpfTunnels& operator=(const BpfTunnels&) = delete;
@@ -49,7 +50,7 @@ class BpfTunnels {
   /// tunnel's other end where there is one. Makes the device's clsact. The tunnel's device and the devices that carry
   /// `local` and `local6` must be there.
   NlFailure put(const Filter& filter);
-  /// The last filter of all takes the device's clsact along.
+  /// The last filter of all takes the device's clsact along, if we may have made it.
   NlFailure remove(const Filter& filter);
   /// Of a tunnel with a filter; ENOENT without.
   NlFailure put(const TunnelPeer& peer);

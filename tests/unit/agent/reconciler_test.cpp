@@ -97,6 +97,31 @@ TEST_CASE("a peer that left is taken away, and what others did is a repair") {
   CHECK(bench.has_route("10.244.2.0/24"));
 }
 
+TEST_CASE("where a peer is reached another way, the old one stays for what is on its way") {
+  Bench bench("vxlan");
+  bench.give();
+  bench.settle();
+  REQUIRE(bench.kernel.net().fdb.size() == 2);
+  auto other = std::make_shared<ClusterView>(*bench.view);
+  other->leases[0].mode = "host-gw";
+  bench.view = other;
+  bench.give();
+  bench.settle();
+  CHECK(std::any_of(bench.kernel.net().routes.begin(), bench.kernel.net().routes.end(), [](const Route& route) {
+    return route.dst == prefix("10.244.2.0/24") && route.dev.view() == "eth0";
+  }));
+  CHECK(bench.kernel.net().fdb.size() == 2);
+  CHECK(bench.kernel.net().neighbors.size() == 2);
+  REQUIRE(bench.reconciler.due() == bench.now + Reconciler::kOldWays);
+  bench.now = bench.reconciler.due();
+  const auto turn = bench.run();
+  CHECK(turn.applied > 0);
+  CHECK_FALSE(turn.repair);
+  CHECK(bench.kernel.net().fdb.size() == 1);
+  CHECK(bench.kernel.net().neighbors.size() == 1);
+  CHECK(bench.reconciler.due() > bench.now + Reconciler::kOldWays);
+}
+
 TEST_CASE("the cached view adds, and neither removes nor replaces what peers have") {
   Bench bench;
   // From an earlier life: a peer that the cache lacks, and one with another gateway.

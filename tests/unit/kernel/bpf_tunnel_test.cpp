@@ -8,7 +8,9 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 
+#include "kernel/bpf_syscall.h"
 #include "kernel/linux_plane.h"
+#include "kernel/rtnl.h"
 #include "kernel/rtnl_read.h"
 #include "own_netns.h"
 
@@ -87,8 +89,9 @@ TEST_CASE("the programs load and pass the packet trial, or it is said what refus
 TEST_CASE("filters and peers are found again as they were put") {
   Ground ground;
   if (!ground.ready) return;
+  const bool tcx = GENERATE(true, false);
   {
-    BpfTunnels tunnels(ground.socket, ground.links());
+    BpfTunnels tunnels(ground.socket, ground.links(), tcx);
     CHECK(tunnels.filters().empty());
     CHECK(tunnels.put(peer_of("10.1.0.0/16", "192.0.2.2")).error == ENOENT);
     CHECK(tunnels.put(kEncap).error == 0);
@@ -98,7 +101,7 @@ TEST_CASE("filters and peers are found again as they were put") {
     CHECK(tunnels.put(peer_of("10.2.0.0/16", "2001:db8::2")).error == EAFNOSUPPORT);
     CHECK(tunnels.remove(peer_of("10.9.0.0/16", "192.0.2.2")).error == ENOENT);
   }
-  BpfTunnels tunnels(ground.socket, ground.links());
+  BpfTunnels tunnels(ground.socket, ground.links(), tcx);
   REQUIRE(tunnels.whole());
   const auto filters = tunnels.filters();
   REQUIRE(filters.size() == 2);
@@ -113,7 +116,11 @@ TEST_CASE("filters and peers are found again as they were put") {
   REQUIRE(peers.size() == 2);
   CHECK(describe(peers[0]) == describe(peer_of("10.1.0.0/16", "192.0.2.2")));
   CHECK(describe(peers[1]) == describe(peer_of("fd00:1::/64", "2001:db8::2")));
-  CHECK(run("tc filter show dev up0 ingress").find("knet/decap/knet.udp") != std::string::npos);
+  std::vector<uint32_t> programs;
+  const bool by_tcx = bpf::ingress_programs(link_index("up0"), programs) && tcx;
+  CHECK(programs.size() == (by_tcx ? 1u : 0u));
+  CHECK((run("tc filter show dev up0 ingress").find("knet/decap/knet.udp") == std::string::npos) == by_tcx);
+  CHECK((run("tc qdisc show dev up0").find("clsact") == std::string::npos) == by_tcx);
 
   SECTION("both go, and the devices' clsact with them") {
     CHECK(tunnels.remove(kDecap).error == 0);
@@ -127,7 +134,7 @@ TEST_CASE("filters and peers are found again as they were put") {
     changed.port = 8286;
     changed.digest = digest(changed);
     CHECK(tunnels.put(changed).error == 0);
-    BpfTunnels again(ground.socket, ground.links());
+    BpfTunnels again(ground.socket, ground.links(), tcx);
     REQUIRE(again.filters().size() == 2);
     CHECK(seen(again.filters(), kDecap)->digest == changed.digest);
     peers.clear();
@@ -136,7 +143,7 @@ TEST_CASE("filters and peers are found again as they were put") {
   }
   SECTION("one end is lost: the other has the peers") {
     run("tc qdisc del dev knet.udp clsact");
-    BpfTunnels again(ground.socket, ground.links());
+    BpfTunnels again(ground.socket, ground.links(), tcx);
     CHECK(again.filters().size() == 1);
     CHECK(again.put(kEncap).error == 0);
     peers.clear();
@@ -146,7 +153,7 @@ TEST_CASE("filters and peers are found again as they were put") {
   SECTION("a tunnel of another index makes what stands on the uplink void, and keeps the peers") {
     run("ip link del knet.udp");
     ground.make_tunnel();
-    BpfTunnels again(ground.socket, ground.links());
+    BpfTunnels again(ground.socket, ground.links(), tcx);
     REQUIRE(again.filters().size() == 1);
     CHECK(again.filters()[0].digest == 0);
     CHECK(again.put(kEncap).error == 0);
