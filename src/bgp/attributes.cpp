@@ -91,9 +91,9 @@ struct KeyHash {
 
 }  // namespace
 
-int Attributes::path_length() const {
+int path_length(const std::vector<AsSegment>& path) {
   size_t length = 0;
-  for (const AsSegment& segment : as_path) {
+  for (const AsSegment& segment : path) {
     if (segment.type == AsSegment::Type::sequence) length += segment.asns.size();
     if (segment.type == AsSegment::Type::set) ++length;
   }
@@ -109,7 +109,7 @@ bool Attributes::path_has(Asn asn) const {
 Asn Attributes::neighbor_as() const {
   for (const AsSegment& segment : as_path) {
     if (segment.type == AsSegment::Type::sequence && !segment.asns.empty()) return segment.asns.front();
-    // Behind a set of the own AS's aggregation there is no one neighbour (RFC 4271 9.1.2.2 c).
+    // Which one of a set it was is not told (RFC 4271 9.1.2.2 c).
     if (segment.type == AsSegment::Type::set) return 0;
   }
   return 0;

@@ -25,6 +25,9 @@ struct AsSegment {
   auto operator<=>(const AsSegment&) const = default;
 };
 
+/// Hops for the decision process: a set counts 1, confederation segments 0 (RFC 4271 9.1.2.2 a, RFC 5065 5.3).
+int path_length(const std::vector<AsSegment>& path);
+
 struct LargeCommunity {  // RFC 8092
   uint32_t global = 0, local1 = 0, local2 = 0;
   auto operator<=>(const LargeCommunity&) const = default;
@@ -61,10 +64,9 @@ struct Attributes {
   std::vector<UnknownAttribute> unknown;         // sorted by type
   auto operator<=>(const Attributes&) const = default;
 
-  /// Hops for the decision process: a set counts 1, confederation segments 0 (RFC 4271 9.1.2.2 a, RFC 5065 5.3).
-  int path_length() const;
+  int path_length() const { return bgp::path_length(as_path); }
   bool path_has(Asn asn) const;
-  /// The neighbouring AS: the first of the path's first sequence; 0 for an empty path.
+  /// The neighbouring AS: the first of the path's first sequence; 0 if the path is empty or begins with a set.
   Asn neighbor_as() const;
 };
 

@@ -6,26 +6,13 @@ namespace {
 
 constexpr size_t kLongestSegment = 255;
 
-bool is_confederation(const AsSegment& segment) {
-  return segment.type == AsSegment::Type::confed_sequence || segment.type == AsSegment::Type::confed_set;
-}
-
-size_t hops(const std::vector<AsSegment>& path) {
-  size_t count = 0;
-  for (const AsSegment& segment : path) {
-    if (segment.type == AsSegment::Type::sequence) count += segment.asns.size();
-    if (segment.type == AsSegment::Type::set) ++count;
-  }
-  return count;
-}
-
 }  // namespace
 
 std::vector<AsSegment> merge_as4_path(const std::vector<AsSegment>& path, const std::vector<AsSegment>& as4_path) {
-  const size_t have = hops(path), tail = hops(as4_path);
+  const int have = path_length(path), tail = path_length(as4_path);
   if (have < tail) return path;  // AS4_PATH was not kept up with: not to be believed
   std::vector<AsSegment> merged;
-  size_t missing = have - tail;
+  size_t missing = static_cast<size_t>(have - tail);
   for (const AsSegment& segment : path) {
     if (is_confederation(segment)) {
       merged.push_back(segment);  // leading, or next to one that was taken whole

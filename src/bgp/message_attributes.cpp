@@ -66,10 +66,6 @@ const char* read_path(Reader value, size_t asn_size, std::vector<AsSegment>& pat
   return nullptr;
 }
 
-bool is_confederation(const AsSegment& segment) {
-  return segment.type == AsSegment::Type::confed_sequence || segment.type == AsSegment::Type::confed_set;
-}
-
 /// Reads the attributes one by one into the result.
 class AttributeReader {
  public:
@@ -351,9 +347,10 @@ void AttributeReader::finish() {
   std::sort(attributes.unknown.begin(), attributes.unknown.end(),
             [](const auto& a, const auto& b) { return a.type < b.type; });
   // RFC 6793 4.2.3: an AGGREGATOR of another AS than AS_TRANS was put there by a speaker that dropped what is in AS4_*.
-  const bool stale = attributes.aggregator && attributes.aggregator->asn != kAsTrans;
-  if (stale && (as4_aggregator_ || !as4_path_.empty())) return;
-  if (attributes.aggregator && as4_aggregator_) attributes.aggregator = as4_aggregator_;
+  if (attributes.aggregator && as4_aggregator_) {
+    if (attributes.aggregator->asn != kAsTrans) return;
+    attributes.aggregator = as4_aggregator_;
+  }
   if (!as4_path_.empty()) attributes.as_path = merge_as4_path(attributes.as_path, as4_path_);
 }
 

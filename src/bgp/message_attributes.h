@@ -56,7 +56,11 @@ struct ReadAttributes {
 };
 ReadAttributes read_attributes(Bytes field, const SessionTraits& traits);
 
-/// AS_PATH and AGGREGATOR of a two-octet peer, made whole with AS4_PATH (RFC 6793 4.2.3).
+inline bool is_confederation(const AsSegment& segment) {
+  return segment.type == AsSegment::Type::confed_sequence || segment.type == AsSegment::Type::confed_set;
+}
+
+/// The AS_PATH of a two-octet peer made whole with its AS4_PATH (RFC 6793 4.2.3).
 std::vector<AsSegment> merge_as4_path(const std::vector<AsSegment>& path, const std::vector<AsSegment>& as4_path);
 
 /// All but MP_REACH in the order of their types; NEXT_HOP only if asked. The writer overflows if there is no room.

@@ -28,13 +28,9 @@ void number(Writer& out, uint8_t flags, Type type, uint32_t value) {
   out.u32(value);
 }
 
-bool in_as4_path(const AsSegment& segment) {
-  return segment.type == AsSegment::Type::sequence || segment.type == AsSegment::Type::set;
-}
-
 /// A path of more than the message holds overflows the writer; nothing is cut.
 void path(Writer& out, Type type, const std::vector<AsSegment>& segments, size_t asn_size) {
-  const auto told = [&](const AsSegment& segment) { return type == Type::as_path || in_as4_path(segment); };
+  const auto told = [&](const AsSegment& segment) { return type == Type::as_path || !is_confederation(segment); };
   size_t length = 0;
   for (const AsSegment& segment : segments) {
     if (!told(segment)) continue;
@@ -62,7 +58,7 @@ void path(Writer& out, Type type, const std::vector<AsSegment>& segments, size_t
 
 bool needs_as4_path(const std::vector<AsSegment>& segments) {
   return std::any_of(segments.begin(), segments.end(), [](const AsSegment& segment) {
-    return in_as4_path(segment) && std::any_of(segment.asns.begin(), segment.asns.end(), [](Asn asn) { return asn > 0xffff; });
+    return !is_confederation(segment) && std::any_of(segment.asns.begin(), segment.asns.end(), [](Asn asn) { return asn > 0xffff; });
   });
 }
 
