@@ -56,12 +56,12 @@ struct Attributes {
   std::optional<uint32_t> local_pref;
   bool atomic_aggregate = false;
   std::optional<Aggregator> aggregator;
-  std::vector<uint32_t> communities;             // sorted, once each (RFC 1997)
-  std::vector<LargeCommunity> large_communities;  // sorted, once each
+  std::vector<uint32_t> communities;                         // sorted, once each (RFC 1997)
+  std::vector<LargeCommunity> large_communities;             // sorted, once each
   std::vector<std::array<uint8_t, 8>> extended_communities;  // sorted (RFC 4360)
-  std::optional<RouterId> originator_id;         // RFC 4456
-  std::vector<uint32_t> cluster_list;            // nearest first
-  std::vector<UnknownAttribute> unknown;         // sorted by type
+  std::optional<RouterId> originator_id;                     // RFC 4456
+  std::vector<uint32_t> cluster_list;                        // nearest first
+  std::vector<UnknownAttribute> unknown;                     // sorted by type
   auto operator<=>(const Attributes&) const = default;
 
   int path_length() const { return bgp::path_length(as_path); }

@@ -77,14 +77,14 @@ Message decode(Bytes message, const SessionTraits& traits) {
   const uint8_t type = message[18];
   const size_t least = least_length(type);
   if (least == 0) {
-    return error(ErrorCode::header, header_error::kBadType, fmt::format("message of unknown type {}", type), {&type, 1});
+    return error(ErrorCode::header, header_error::kBadType, fmt::format("message of unknown type {}", type),
+                 {&type, 1});
   }
   const Bytes body = message.subspan(kHeaderSize);
   switch (static_cast<MessageType>(type)) {
     case MessageType::open: return told < least ? bad_length("OPEN", told) : decode_open(body);
     case MessageType::update: return told < least ? bad_length("UPDATE", told) : decode_update(body, traits);
-    case MessageType::notification:
-      return told < least ? bad_length("NOTIFICATION", told) : decode_notification(body);
+    case MessageType::notification: return told < least ? bad_length("NOTIFICATION", told) : decode_notification(body);
     case MessageType::keepalive: return told != least ? Message(bad_length("KEEPALIVE", told)) : Keepalive{};
     case MessageType::route_refresh: break;
   }
@@ -94,7 +94,8 @@ Message decode(Bytes message, const SessionTraits& traits) {
 std::vector<uint8_t> encode(const Keepalive&) { return with_header(MessageType::keepalive, {}); }
 
 std::vector<uint8_t> encode(const RouteRefresh& refresh) {
-  const uint8_t body[] = {0, static_cast<uint8_t>(afi_number(refresh.afi)), static_cast<uint8_t>(refresh.kind), kUnicast};
+  const uint8_t body[] = {0, static_cast<uint8_t>(afi_number(refresh.afi)), static_cast<uint8_t>(refresh.kind),
+                          kUnicast};
   return with_header(MessageType::route_refresh, body);
 }
 

@@ -1,6 +1,6 @@
-// BGP-4 messages on the wire: encode and decode (RFC 4271 section 4 and what extends it). Pure; every byte from the peer
-// is hostile: lengths are checked before they are believed, and nothing is allocated beyond what a message of 4,096
-// bytes can hold. What is wrong with an UPDATE is told in the classes of RFC 7606.
+// BGP-4 messages on the wire: encode and decode (RFC 4271 section 4 and what extends it). Pure; every byte from the
+// peer is hostile: lengths are checked before they are believed, and nothing is allocated beyond what a message of
+// 4,096 bytes can hold. What is wrong with an UPDATE is told in the classes of RFC 7606.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ enum class Afi : uint8_t { v4 = 0, v6 = 1 };
 inline constexpr size_t kAfis = 2;
 
 struct Notification {
-  uint8_t code = 0;     // RFC 4271 4.5; RFC 4486 for cease (6)
+  uint8_t code = 0;  // RFC 4271 4.5; RFC 4486 for cease (6)
   uint8_t subcode = 0;
   std::vector<uint8_t> data;
   bool operator==(const Notification&) const = default;
@@ -35,11 +35,11 @@ std::string describe(const Notification& notification);
 /// A shutdown or reset with a message for people of at most 255 bytes (RFC 9003).
 Notification cease(uint8_t subcode, std::string_view text = {});
 
-struct GracefulRestart {  // RFC 4724
-  bool restarting = false;      // R bit
-  bool notification = false;    // N bit (RFC 8538)
-  uint16_t restart_time = 0;    // seconds, 12 bits
-  bool long_lived = false;      // RFC 9494 is understood, though maybe for no family: LLGR_STALE routes may be sent
+struct GracefulRestart {      // RFC 4724
+  bool restarting = false;    // R bit
+  bool notification = false;  // N bit (RFC 8538)
+  uint16_t restart_time = 0;  // seconds, 12 bits
+  bool long_lived = false;    // RFC 9494 is understood, though maybe for no family: LLGR_STALE routes may be sent
   struct Family {
     bool offered = false;
     bool forwarding_kept = false;  // F bit; the long-lived one's where the family is only there
@@ -52,21 +52,21 @@ struct GracefulRestart {  // RFC 4724
 
 /// What one side offers in its OPEN (RFC 5492). Unknown capabilities are passed over.
 struct Capabilities {
-  bool multiprotocol[kAfis] = {false, false};  // both false in an OPEN without any: IPv4 unicast alone
-  bool extended_next_hop = false;              // IPv4 routes over IPv6 next hops (RFC 8950)
-  bool route_refresh = false;                  // RFC 2918
-  bool enhanced_refresh = false;               // RFC 7313
-  bool four_octet_as = false;                  // RFC 6793
-  bool extended_message = false;               // RFC 8654: never offered here
+  bool multiprotocol[kAfis] = {false, false};     // both false in an OPEN without any: IPv4 unicast alone
+  bool extended_next_hop = false;                 // IPv4 routes over IPv6 next hops (RFC 8950)
+  bool route_refresh = false;                     // RFC 2918
+  bool enhanced_refresh = false;                  // RFC 7313
+  bool four_octet_as = false;                     // RFC 6793
+  bool extended_message = false;                  // RFC 8654: never offered here
   bool add_path_receive[kAfis] = {false, false};  // RFC 7911, as the peer says; never offered here
   bool add_path_send[kAfis] = {false, false};
   std::optional<GracefulRestart> graceful_restart;
-  std::vector<uint8_t> unknown;                // codes, for people: once each, in order; never sent
+  std::vector<uint8_t> unknown;  // codes, for people: once each, in order; never sent
   bool operator==(const Capabilities&) const = default;
 };
 
 struct Open {
-  Asn asn = 0;            // the four-octet one where the capability carries it
+  Asn asn = 0;             // the four-octet one where the capability carries it
   uint16_t hold_time = 0;  // seconds; 0, or 3 and more
   RouterId id = 0;
   Capabilities capabilities;
@@ -134,9 +134,10 @@ std::vector<uint8_t> encode_end_of_rib(Afi afi);
 
 /// Appends as few UPDATEs as hold these prefixes (all of one family, each message at most kMaxMessage) to `out`.
 /// IPv4 with an IPv4 next hop goes into the message's own fields; all else into MP attributes. The attributes go out as
-/// they are: who sends to an eBGP peer has put its AS in front; only what must not leave an AS (LOCAL_PREF, ORIGINATOR_ID,
-/// CLUSTER_LIST) is left out by traits.ebgp. Returns the number of messages: 0 if the attributes leave no room for a
-/// prefix, or the next hop cannot be told to this peer (none, or IPv6 for IPv4 without traits.extended_next_hop).
+/// they are: who sends to an eBGP peer has put its AS in front; only what must not leave an AS (LOCAL_PREF,
+/// ORIGINATOR_ID, CLUSTER_LIST) is left out by traits.ebgp. Returns the number of messages: 0 if the attributes leave
+/// no room for a prefix, or the next hop cannot be told to this peer (none, or IPv6 for IPv4 without
+/// traits.extended_next_hop).
 size_t encode_reach(Afi afi, std::span<const Prefix> prefixes, const Attributes& attributes,
                     const SessionTraits& traits, std::vector<uint8_t>& out);
 size_t encode_withdraw(Afi afi, std::span<const Prefix> prefixes, std::vector<uint8_t>& out);

@@ -98,7 +98,8 @@ class AttributeReader {
     if (!out_.reset) out_.reset = wrong(subcode, why);
   }
   void discard(std::string_view why) {
-    if (out_.discarded.size() < kMostDiscards) out_.discarded.push_back(fmt::format("{}: {}", attribute_name(type_), why));
+    if (out_.discarded.size() < kMostDiscards)
+      out_.discarded.push_back(fmt::format("{}: {}", attribute_name(type_), why));
   }
   void withdraw_for_length() { withdraw(update_error::kLength, fmt::format("length {}", value_.size())); }
   /// The attribute as it came is the notification's data (RFC 4271 6.3).
@@ -325,7 +326,8 @@ void AttributeReader::read_mp_reach() {
     return reset(update_error::kOptional, fmt::format("a next hop of {} bytes", next_hop_length));
   }
   value.u8();
-  if (!read_prefixes(*afi, value.rest(), reach.prefixes)) return reset(update_error::kOptional, "a prefix is malformed");
+  if (!read_prefixes(*afi, value.rest(), reach.prefixes))
+    return reset(update_error::kOptional, "a prefix is malformed");
   if (!usable_next_hop(reach.next_hop)) withdraw(update_error::kOptional, "next hop " + reach.next_hop.str());
   out_.reach = std::move(reach);
 }
@@ -338,7 +340,8 @@ void AttributeReader::read_mp_unreach() {
   const auto afi = known_family(afi_told, safi);
   if (!afi) return discard(fmt::format("family {}/{} is not spoken", afi_told, safi));
   MpUnreach unreach{*afi, {}};
-  if (!read_prefixes(*afi, value.rest(), unreach.prefixes)) return reset(update_error::kOptional, "a prefix is malformed");
+  if (!read_prefixes(*afi, value.rest(), unreach.prefixes))
+    return reset(update_error::kOptional, "a prefix is malformed");
   out_.unreach = std::move(unreach);
 }
 

@@ -21,7 +21,9 @@ void head(Writer& out, uint8_t flags, uint8_t type, size_t length) {
   }
 }
 
-void head(Writer& out, uint8_t flags, Type type, size_t length) { head(out, flags, static_cast<uint8_t>(type), length); }
+void head(Writer& out, uint8_t flags, Type type, size_t length) {
+  head(out, flags, static_cast<uint8_t>(type), length);
+}
 
 void number(Writer& out, uint8_t flags, Type type, uint32_t value) {
   head(out, flags, type, 4);
@@ -58,7 +60,8 @@ void path(Writer& out, Type type, const std::vector<AsSegment>& segments, size_t
 
 bool needs_as4_path(const std::vector<AsSegment>& segments) {
   return std::any_of(segments.begin(), segments.end(), [](const AsSegment& segment) {
-    return !is_confederation(segment) && std::any_of(segment.asns.begin(), segment.asns.end(), [](Asn asn) { return asn > 0xffff; });
+    return !is_confederation(segment) &&
+           std::any_of(segment.asns.begin(), segment.asns.end(), [](Asn asn) { return asn > 0xffff; });
   });
 }
 

@@ -27,22 +27,42 @@ std::string_view code_name(uint8_t code) {
 
 /// The names of a code's subcodes from 1 on.
 std::span<const std::string_view> subcode_names(uint8_t code) {
-  static constexpr std::string_view kHeader[] = {"connection not synchronized", "bad message length", "bad message type"};
-  static constexpr std::string_view kOpen[] = {"unsupported version", "bad peer AS", "bad BGP identifier",
-                                               "unsupported optional parameter", "authentication failure",
-                                               "unacceptable hold time", "unsupported capability", "", "", "",
+  static constexpr std::string_view kHeader[] = {"connection not synchronized", "bad message length",
+                                                 "bad message type"};
+  static constexpr std::string_view kOpen[] = {"unsupported version",
+                                               "bad peer AS",
+                                               "bad BGP identifier",
+                                               "unsupported optional parameter",
+                                               "authentication failure",
+                                               "unacceptable hold time",
+                                               "unsupported capability",
+                                               "",
+                                               "",
+                                               "",
                                                "role mismatch"};
-  static constexpr std::string_view kUpdate[] = {"malformed attribute list", "unrecognized well-known attribute",
-                                                 "missing well-known attribute", "attribute flags error",
-                                                 "attribute length error", "invalid ORIGIN", "AS routing loop",
-                                                 "invalid NEXT_HOP", "optional attribute error", "invalid network field",
+  static constexpr std::string_view kUpdate[] = {"malformed attribute list",
+                                                 "unrecognized well-known attribute",
+                                                 "missing well-known attribute",
+                                                 "attribute flags error",
+                                                 "attribute length error",
+                                                 "invalid ORIGIN",
+                                                 "AS routing loop",
+                                                 "invalid NEXT_HOP",
+                                                 "optional attribute error",
+                                                 "invalid network field",
                                                  "malformed AS_PATH"};
   static constexpr std::string_view kState[] = {"unexpected message in OpenSent", "unexpected message in OpenConfirm",
                                                 "unexpected message in Established"};
-  static constexpr std::string_view kCease[] = {"maximum number of prefixes reached", "administrative shutdown",
-                                                "peer de-configured", "administrative reset", "connection rejected",
-                                                "other configuration change", "connection collision resolution",
-                                                "out of resources", "hard reset", "BFD down"};
+  static constexpr std::string_view kCease[] = {"maximum number of prefixes reached",
+                                                "administrative shutdown",
+                                                "peer de-configured",
+                                                "administrative reset",
+                                                "connection rejected",
+                                                "other configuration change",
+                                                "connection collision resolution",
+                                                "out of resources",
+                                                "hard reset",
+                                                "BFD down"};
   static constexpr std::string_view kRefresh[] = {"invalid message length"};
   switch (static_cast<ErrorCode>(code)) {
     case ErrorCode::header: return kHeader;
@@ -64,7 +84,10 @@ size_t utf8_length(std::string_view text, char32_t& value) {
     value = first;
     return 1;
   }
-  const size_t length = first >= 0xf0 && first < 0xf5 ? 4 : first >= 0xe0 && first < 0xf0 ? 3 : first >= 0xc2 && first < 0xe0 ? 2 : 0;
+  const size_t length = first >= 0xf0 && first < 0xf5   ? 4
+                        : first >= 0xe0 && first < 0xf0 ? 3
+                        : first >= 0xc2 && first < 0xe0 ? 2
+                                                        : 0;
   if (length == 0 || text.size() < length) return 0;
   value = first & (0x7f >> length);
   for (size_t i = 1; i < length; ++i) {
@@ -119,7 +142,8 @@ std::string detail(const Notification& notification) {
   if (code == ErrorCode::open && subcode == open_error::kVersion && data.size() == 2) {
     return fmt::format("it speaks version {}", load16(data.data()));
   }
-  if (code == ErrorCode::update && subcode == update_error::kMissing && data.size() == 1) return attribute_name(data[0]);
+  if (code == ErrorCode::update && subcode == update_error::kMissing && data.size() == 1)
+    return attribute_name(data[0]);
   // The attribute in question as it was sent: flags, type, length, value.
   const bool of_attribute = subcode == update_error::kUnknownWellKnown ||
                             (subcode >= update_error::kFlags && subcode <= update_error::kOptional);
@@ -133,13 +157,14 @@ std::string in_words(const Notification& notification, bool inside_hard_reset) {
   const auto names = subcode_names(notification.code);
   if (notification.subcode > 0) {
     const bool known = notification.subcode <= names.size() && !names[notification.subcode - 1].empty();
-    text += known ? fmt::format(", {}", names[notification.subcode - 1]) : fmt::format(", subcode {}", notification.subcode);
+    text += known ? fmt::format(", {}", names[notification.subcode - 1])
+                  : fmt::format(", subcode {}", notification.subcode);
   }
   const bool hard = notification.code == static_cast<uint8_t>(ErrorCode::cease) && notification.subcode == kHardReset;
   std::string more;
   if (hard && !inside_hard_reset && notification.data.size() >= 2) {  // RFC 8538 section 3.1: another one inside
-    const Notification inner{notification.data[0], notification.data[1],
-                             {notification.data.begin() + 2, notification.data.end()}};
+    const Notification inner{
+        notification.data[0], notification.data[1], {notification.data.begin() + 2, notification.data.end()}};
     more = in_words(inner, true);
   } else if (!hard) {
     more = detail(notification);
@@ -163,9 +188,7 @@ Notification cease(uint8_t subcode, std::string_view text) {
   return notification;
 }
 
-Message decode_notification(Bytes body) {
-  return Notification{body[0], body[1], {body.begin() + 2, body.end()}};
-}
+Message decode_notification(Bytes body) { return Notification{body[0], body[1], {body.begin() + 2, body.end()}}; }
 
 std::vector<uint8_t> encode(const Notification& notification) {
   const size_t data = std::min(notification.data.size(), kMostData);

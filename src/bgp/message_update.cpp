@@ -9,9 +9,9 @@ namespace knet::bgp {
 namespace {
 
 using Type = AttributeType;
-constexpr size_t kLongestPrefix = 17;               // on the wire: length and an IPv6 address
-constexpr size_t kAttributesAt = kHeaderSize + 4;    // where path attributes begin if nothing is withdrawn
-constexpr size_t kMpHead = 4;                        // flags, type, length of two bytes: always the extended form
+constexpr size_t kLongestPrefix = 17;              // on the wire: length and an IPv6 address
+constexpr size_t kAttributesAt = kHeaderSize + 4;  // where path attributes begin if nothing is withdrawn
+constexpr size_t kMpHead = 4;                      // flags, type, length of two bytes: always the extended form
 
 MessageError update_error_of(uint8_t subcode, std::string why) {
   return error(ErrorCode::update, subcode, "UPDATE: " + why);
@@ -99,7 +99,8 @@ size_t reach_in_own_fields(std::span<const Prefix> prefixes, const Attributes& a
   if (writer.overflowed() || start + 5 > kMaxMessage) return 0;
   store16(message + kHeaderSize, 0);
   store16(message + kHeaderSize + 2, writer.size());
-  return pack(Afi::v4, prefixes, message, start, kMaxMessage, [](size_t at) { return at; }, out);
+  return pack(
+      Afi::v4, prefixes, message, start, kMaxMessage, [](size_t at) { return at; }, out);
 }
 
 size_t reach_in_mp(Afi afi, std::span<const Prefix> prefixes, const Attributes& attributes, const SessionTraits& traits,
@@ -174,7 +175,8 @@ Message decode_update(Bytes bytes, const SessionTraits& traits) {
 
   const bool own_nlri = !update.reachable.empty();
   const bool any_nlri = own_nlri || read.foreign_reach || (read.reach && !read.reach->prefixes.empty());
-  if (read.next_hop_wrong && !read.withdraw && (own_nlri || !read.reach)) read.withdraw = std::move(read.next_hop_wrong);
+  if (read.next_hop_wrong && !read.withdraw && (own_nlri || !read.reach))
+    read.withdraw = std::move(read.next_hop_wrong);
   if (const auto lacks = missing(read, own_nlri); lacks && any_nlri && !read.withdraw) {
     const uint8_t type = static_cast<uint8_t>(*lacks);
     read.withdraw = error(ErrorCode::update, update_error::kMissing,
@@ -195,12 +197,13 @@ Message decode_update(Bytes bytes, const SessionTraits& traits) {
 
 std::vector<uint8_t> encode_end_of_rib(Afi afi) {
   if (afi == Afi::v4) return with_header(MessageType::update, std::vector<uint8_t>(4));
-  const uint8_t body[] = {0, 0, 0, 6, attribute_flag::kOptional, static_cast<uint8_t>(Type::mp_unreach), 3, 0, 2, kUnicast};
+  const uint8_t body[] = {0, 0, 0, 6,       attribute_flag::kOptional, static_cast<uint8_t>(Type::mp_unreach),
+                          3, 0, 2, kUnicast};
   return with_header(MessageType::update, body);
 }
 
-size_t encode_reach(Afi afi, std::span<const Prefix> prefixes, const Attributes& attributes, const SessionTraits& traits,
-                    std::vector<uint8_t>& out) {
+size_t encode_reach(Afi afi, std::span<const Prefix> prefixes, const Attributes& attributes,
+                    const SessionTraits& traits, std::vector<uint8_t>& out) {
   if (afi == Afi::v4 && attributes.next_hop.is_v4()) return reach_in_own_fields(prefixes, attributes, traits, out);
   if (!attributes.next_hop.is_v6() || (afi == Afi::v4 && !traits.extended_next_hop)) return 0;
   return reach_in_mp(afi, prefixes, attributes, traits, out);

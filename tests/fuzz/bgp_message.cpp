@@ -1,6 +1,7 @@
 // What a BGP peer sends. Whatever comes is answered without a throw; what was understood says the same after it was
 // encoded and decoded again; texts for the log have no control characters.
-// Input: a byte of session traits (8: the rest is the body of a message of the type in the next byte), then the message.
+// Input: a byte of session traits (8: the rest is the body of a message of the type in the next byte), then the
+// message.
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -79,7 +80,8 @@ void check_back(const T& value, const SessionTraits& traits) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
   const uint8_t bits = data[0];
-  const SessionTraits traits{.four_octet_as = (bits & 1) == 0, .extended_next_hop = (bits & 2) != 0, .ebgp = (bits & 4) != 0};
+  const SessionTraits traits{
+      .four_octet_as = (bits & 1) == 0, .extended_next_hop = (bits & 2) != 0, .ebgp = (bits & 4) != 0};
   std::vector<uint8_t> bytes;
   if (bits & 8) {
     const size_t length = std::min(size - 2, kMaxMessage - kHeaderSize);

@@ -16,7 +16,9 @@ TEST_CASE("a path's length, its neighbour, who is in it") {
   Attributes a;
   CHECK(a.path_length() == 0);
   CHECK(a.neighbor_as() == 0);
-  a.as_path = {{Type::confed_sequence, {64600, 64601}}, {Type::sequence, {65001, 65002, 65001}}, {Type::set, {1, 2, 3}},
+  a.as_path = {{Type::confed_sequence, {64600, 64601}},
+               {Type::sequence, {65001, 65002, 65001}},
+               {Type::set, {1, 2, 3}},
                {Type::confed_set, {7}}};
   CHECK(a.path_length() == 4);
   CHECK(a.neighbor_as() == 65001);

@@ -1,6 +1,6 @@
-// Messages that other speakers sent, taken off the wire: BIRD 2.0.12, FRR 8.4.4, GoBGP 3.10.0. What each means is told by
-// the sender's or the receiver's own display (`birdc show route all`, `show protocols all`, `gobgp neighbor`), quoted
-// beside it. AS 64512 unless said otherwise; 10.77.0.1 is BIRD.
+// Messages that other speakers sent, taken off the wire: BIRD 2.0.12, FRR 8.4.4, GoBGP 3.10.0. What each means is told
+// by the sender's or the receiver's own display (`birdc show route all`, `show protocols all`, `gobgp neighbor`),
+// quoted beside it. AS 64512 unless said otherwise; 10.77.0.1 is BIRD.
 #include <catch2/catch.hpp>
 
 #include "bgp/message.h"
@@ -45,7 +45,8 @@ void check_routes(const char* body, const SessionTraits& traits, std::vector<Pre
 }
 
 /// The same, and we say it in the same bytes as BIRD does.
-void check_same(Afi afi, const char* body, const SessionTraits& traits, std::vector<Prefix> prefixes, const Attributes& want) {
+void check_same(Afi afi, const char* body, const SessionTraits& traits, std::vector<Prefix> prefixes,
+                const Attributes& want) {
   check_routes(body, traits, prefixes, want);
   Octets out;
   CHECK(encode_reach(afi, prefixes, want, traits, out) == 1);
@@ -56,8 +57,10 @@ void check_same(Afi afi, const char* body, const SessionTraits& traits, std::vec
 
 TEST_CASE("OPEN of BIRD") {
   // Restart time: 120, AF supported: ipv4 ipv6, AF preserved: none; LL stale time: 3600 for both; hold time 240.
-  const Open bird = read<Open>(1, "04fc0000f00a4d0001340232010400010001010400020001 0200 400a007800010100000201004104 0000fc00"
-                                  "4600470e00010100000e1000020100000e10");
+  const Open bird =
+      read<Open>(1,
+                 "04fc0000f00a4d0001340232010400010001010400020001 0200 400a007800010100000201004104 0000fc00"
+                 "4600470e00010100000e1000020100000e10");
   Open want{.asn = 64512, .hold_time = 240, .id = 0x0a4d0001, .capabilities = {}};
   want.capabilities.multiprotocol[0] = want.capabilities.multiprotocol[1] = true;
   want.capabilities.route_refresh = want.capabilities.enhanced_refresh = want.capabilities.four_octet_as = true;
@@ -69,7 +72,8 @@ TEST_CASE("OPEN of BIRD") {
   const Open aware = read<Open>(1, "045ba000f00a4d00031e021c0104000100010104000200010200400200784104fa56ea0146004700");
   CHECK(aware.asn == 4200000001);
   REQUIRE(aware.capabilities.graceful_restart);
-  CHECK(*aware.capabilities.graceful_restart == (GracefulRestart{.restart_time = 120, .long_lived = true, .families = {}}));
+  CHECK(*aware.capabilities.graceful_restart ==
+        (GracefulRestart{.restart_time = 120, .long_lived = true, .families = {}}));
 
   // `enable as4 off; enable route refresh off; graceful restart off`, AS 65010: AF announced: ipv4 ipv6, nothing else.
   const Open old = read<Open>(1, "04fdf200f00a4d00050e020c010400010001010400020001");
@@ -79,8 +83,10 @@ TEST_CASE("OPEN of BIRD") {
   CHECK(encode(want_old) == message(1, hex("04fdf200f00a4d00050e020c010400010001010400020001")));
 
   // `add paths on`, `extended next hop on`: ADD-PATH RX: ipv4 ipv6, TX: ipv4 ipv6; IPv6 nexthop: ipv4.
-  const Open paths = read<Open>(1, "04fc0000f00a4d0001460244010400010001010400020001020005060001000100024 00a0078000101000002"
-                                   "010041040000fc00450800010103000201034600470e00010100000e1000020100000e10");
+  const Open paths =
+      read<Open>(1,
+                 "04fc0000f00a4d0001460244010400010001010400020001020005060001000100024 00a0078000101000002"
+                 "010041040000fc00450800010103000201034600470e00010100000e1000020100000e10");
   CHECK(paths.capabilities.extended_next_hop);
   for (size_t i = 0; i < kAfis; ++i) {
     CHECK(paths.capabilities.add_path_receive[i]);
@@ -89,18 +95,23 @@ TEST_CASE("OPEN of BIRD") {
 }
 
 TEST_CASE("OPEN of FRR") {
-  // As BIRD shows it: ipv4 ipv6; route refresh; IPv6 nexthop: ipv4; extended message; restart time 120, restart recovery,
-  // AF supported ipv4 ipv6, none preserved; AS4; ADD-PATH RX: ipv4 ipv6; enhanced refresh; LLGR stale time 0, no family
-  // supported; hostname.
+  // As BIRD shows it: ipv4 ipv6; route refresh; IPv6 nexthop: ipv4; extended message; restart time 120, restart
+  // recovery, AF supported ipv4 ipv6, none preserved; AS4; ADD-PATH RX: ipv4 ipv6; enhanced refresh; LLGR stale time 0,
+  // no family supported; hostname.
   const Open frr = read<Open>(
-      1, "04fc0000b40a4d0004660206010400010001020805060001000100020206010400020001020280000202020002024600020641040000fc00"
-         "02020600020a450800010101000201010206490402766d00020c400ac07800010100000201000210470e0001018000000000020180000000");
+      1,
+      "04fc0000b40a4d0004660206010400010001020805060001000100020206010400020001020280000202020002024600020641040000fc00"
+      "02020600020a450800010101000201010206490402766d00020c400ac07800010100000201000210470e000101800000000002018000000"
+      "0");
   Open want{.asn = 64512, .hold_time = 180, .id = 0x0a4d0004, .capabilities = {}};
   auto& c = want.capabilities;
   c.multiprotocol[0] = c.multiprotocol[1] = true;
   c.extended_next_hop = c.route_refresh = c.enhanced_refresh = c.four_octet_as = c.extended_message = true;
   c.add_path_receive[0] = c.add_path_receive[1] = true;
-  c.graceful_restart = GracefulRestart{.restarting = true, .notification = true, .restart_time = 120, .long_lived = true,
+  c.graceful_restart = GracefulRestart{.restarting = true,
+                                       .notification = true,
+                                       .restart_time = 120,
+                                       .long_lived = true,
                                        .families = {{true, false, 0}, {true, false, 0}}};
   c.unknown = {128, 73};  // the refresh of before RFC 2918; FQDN
   CHECK(frr == want);
@@ -109,13 +120,16 @@ TEST_CASE("OPEN of FRR") {
 TEST_CASE("OPEN of GoBGP") {
   // "graceful-restart: Local: restart time 120 sec, notification flag set, ipv4-unicast, ipv6-unicast;
   // long-lived-graceful-restart: ipv4-unicast, restart time 100000 sec; extended-nexthop: advertised; fqdn: vm".
-  const Open gobgp = read<Open>(1, "04fc00005a0a4d00023902370200490402766d0001040001000101040002000141040000fc00400a4078"
-                                   "00010100000201004707000101000186a00506000100010002");
+  const Open gobgp = read<Open>(1,
+                                "04fc00005a0a4d00023902370200490402766d0001040001000101040002000141040000fc00400a4078"
+                                "00010100000201004707000101000186a00506000100010002");
   Open want{.asn = 64512, .hold_time = 90, .id = 0x0a4d0002, .capabilities = {}};
   auto& c = want.capabilities;
   c.multiprotocol[0] = c.multiprotocol[1] = true;
   c.route_refresh = c.four_octet_as = c.extended_next_hop = true;
-  c.graceful_restart = GracefulRestart{.notification = true, .restart_time = 120, .long_lived = true,
+  c.graceful_restart = GracefulRestart{.notification = true,
+                                       .restart_time = 120,
+                                       .long_lived = true,
                                        .families = {{true, false, 100000}, {true, false, 0}}};
   c.unknown = {73};
   CHECK(gobgp == want);
@@ -134,10 +148,11 @@ TEST_CASE("UPDATEs of BIRD to an internal peer") {
   a.communities = {64512u << 16 | 100, kNoExport};
   a.extended_communities = {{0, 2, 0xfc, 0, 0, 0, 0, 77}};
   a.large_communities = {{64512, 1, 4294967295}};
-  check_same(Afi::v4,
-             "00000041400101004002004003040a4d0001800404000000324005047ffffbffc00808fc000064ffffff01c010080002fc000000004d"
-             "c0200c0000fc0000000001ffffffff1a0af40100",
-             kInternal, {prefix("10.244.1.0/26")}, a);
+  check_same(
+      Afi::v4,
+      "00000041400101004002004003040a4d0001800404000000324005047ffffbffc00808fc000064ffffff01c010080002fc000000004d"
+      "c0200c0000fc0000000001ffffffff1a0af40100",
+      kInternal, {prefix("10.244.1.0/26")}, a);
   // BGP.origin: Incomplete, BGP.as_path: 65001 4200000009
   Attributes path;
   path.next_hop = a.next_hop;
@@ -154,17 +169,19 @@ TEST_CASE("UPDATEs of BIRD to an external peer") {
   a.as_path = {{Type::sequence, {64512, 65002}}, {Type::set, {65003, 65004}}};
   a.origin = OriginCode::incomplete;
   // BGP.as_path: 64512 65002 {65003 65004}
-  check_same(Afi::v4, "000000224001010240021402020000fc000000fdea01020000fdeb0000fdec4003040a4d0001190af40280", kExternal,
-             {prefix("10.244.2.128/25")}, a);
+  check_same(Afi::v4, "000000224001010240021402020000fc000000fdea01020000fdeb0000fdec4003040a4d0001190af40280",
+             kExternal, {prefix("10.244.2.128/25")}, a);
   Attributes six;
   six.next_hop = ip("fd77::1");
   six.as_path = {{Type::sequence, {64512}}};
-  check_same(Afi::v6,
-             "00000035900e002400020110fd7700000000000000000000000000010021fd0002440040fd00024400010000400101004002060201"
-             "0000fc00",
-             kExternal, {prefix("fd00:244::/33"), prefix("fd00:244:1::/64")}, six);
+  check_same(
+      Afi::v6,
+      "00000035900e002400020110fd7700000000000000000000000000010021fd0002440040fd00024400010000400101004002060201"
+      "0000fc00",
+      kExternal, {prefix("fd00:244::/33"), prefix("fd00:244:1::/64")}, six);
   six.communities = {64512u << 16 | 6};  // ::/0 BGP.community: (64512,6)
-  check_same(Afi::v6, "0000002e900e001600020110fd770000000000000000000000000001000040010100400206 02010000fc00c00804fc000006",
+  check_same(Afi::v6,
+             "0000002e900e001600020110fd770000000000000000000000000001000040010100400206 02010000fc00c00804fc000006",
              kExternal, {prefix("::/0")}, six);
 }
 
@@ -174,18 +191,19 @@ TEST_CASE("UPDATEs between BIRD and a two-octet peer") {
   a.next_hop = ip("10.77.0.1");
   a.origin = OriginCode::incomplete;
   a.as_path = {{Type::sequence, {64512, 65001, 4200000009}}};
-  check_same(Afi::v4, "00000027400101024002080203fc00fde95ba04003040a4d0001c0110e02030000fc000000fde9fa56ea091a0af40140", kOld,
+  check_same(Afi::v4,
+             "00000027400101024002080203fc00fde95ba04003040a4d0001c0110e02030000fc000000fde9fa56ea091a0af40140", kOld,
              {prefix("10.244.1.64/26")}, a);
   // BGP.as_path: 65010 65011 4200000555, from BIRD with `enable as4 off`
   a.next_hop = ip("10.77.0.5");
   a.origin = OriginCode::igp;
   a.as_path = {{Type::sequence, {65010, 65011, 4200000555}}};
-  check_same(Afi::v4, "00000027400101004002080203fdf2fdf35ba04003040a4d0005c0110e02030000fdf20000fdf3fa56ec2b180af405", kOld,
-             {prefix("10.244.5.0/24")}, a);
+  check_same(Afi::v4, "00000027400101004002080203fdf2fdf35ba04003040a4d0005c0110e02030000fdf20000fdf3fa56ec2b180af405",
+             kOld, {prefix("10.244.5.0/24")}, a);
   a.next_hop = ip("fd77::5");
   a.as_path = {{Type::sequence, {65010}}};
-  check_same(Afi::v6, "0000002b900e001c00020110fd7700000000000000000000000000050030fd0000050000400101004002040201fdf2", kOld,
-             {prefix("fd00:5::/48")}, a);
+  check_same(Afi::v6, "0000002b900e001c00020110fd7700000000000000000000000000050030fd0000050000400101004002040201fdf2",
+             kOld, {prefix("fd00:5::/48")}, a);
 }
 
 TEST_CASE("UPDATEs of FRR: IPv4 over an IPv6 next hop, an aggregate, extended lengths that need not be") {
@@ -203,17 +221,19 @@ TEST_CASE("UPDATEs of FRR: IPv4 over an IPv6 next hop, an aggregate, extended le
   a.communities = {64512u << 16 | 4, kNoAdvertise};
   a.extended_communities = {{0, 2, 0xfc, 0, 0, 0, 0, 77}};
   a.large_communities = {{64512, 4, 4}};
-  check_routes("0000007c900e001800010110fd77000000000000000000000000000400100af4400101025002001a01060000fde90000fdf20000fdf3"
-               "fa56ea01fa56ea09fa56ec2b8004040000000740050400000064c007080000fc000a4d0004c00808fc000004ffffff02c0200c"
-               "0000fc000000000400000004c010080002fc000000004d",
-               traits, {prefix("10.244.0.0/16")}, a);
+  check_routes(
+      "0000007c900e001800010110fd77000000000000000000000000000400100af4400101025002001a01060000fde90000fdf20000fdf3"
+      "fa56ea01fa56ea09fa56ec2b8004040000000740050400000064c007080000fc000a4d0004c00808fc000004ffffff02c0200c"
+      "0000fc000000000400000004c010080002fc000000004d",
+      traits, {prefix("10.244.0.0/16")}, a);
   a.origin = OriginCode::igp;
   a.as_path.clear();
   a.aggregator.reset();
   a.extended_communities.clear();
-  check_routes("00000056900e002200010110fd77000000000000000000000000000400180af404180af405190af404804001010050020000"
-               "8004040000000740050400000064c00808fc000004ffffff02c0200c0000fc000000000400000004",
-               traits, {prefix("10.244.4.0/24"), prefix("10.244.5.0/24"), prefix("10.244.4.128/25")}, a);
+  check_routes(
+      "00000056900e002200010110fd77000000000000000000000000000400180af404180af405190af404804001010050020000"
+      "8004040000000740050400000064c00808fc000004ffffff02c0200c0000fc000000000400000004",
+      traits, {prefix("10.244.4.0/24"), prefix("10.244.5.0/24"), prefix("10.244.4.128/25")}, a);
 }
 
 TEST_CASE("UPDATEs of GoBGP: MP_REACH behind the other attributes") {
@@ -225,9 +245,10 @@ TEST_CASE("UPDATEs of GoBGP: MP_REACH behind the other attributes") {
   a.local_pref = 300;
   a.communities = {64512u << 16 | 200};
   a.large_communities = {{1, 2, 3}};
-  check_routes("00000032400101014002004003040a4d0002800404000000054005040000012cc00804fc0000c8c0200c000000010000000200000003"
-               "180af402",
-               kInternal, {prefix("10.244.2.0/24")}, a);
+  check_routes(
+      "00000032400101014002004003040a4d0002800404000000054005040000012cc00804fc0000c8c0200c000000010000000200000003"
+      "180af402",
+      kInternal, {prefix("10.244.2.0/24")}, a);
   Attributes six;
   six.next_hop = ip("fd77::2");
   six.origin = OriginCode::incomplete;

@@ -56,8 +56,12 @@ TEST_CASE("prefixes that cannot be parsed end the session (RFC 7606 5.3)") {
   check_reset("cut off behind good ones", update("", kGood, "08 0a 20 0a0000"), 10);
   check_reset("withdrawn of 33", update("21 0a00000000", "", ""), 10);
   check_reset("withdrawn, cut off", update("20 0a", "", ""), 10);
-  check_reset("IPv6 of 129", update("", kGood + "900e0027 0002 01 10 fd770000000000000000000000000001 00"
-                                    "81 0000000000000000000000000000000000", ""), 9);
+  check_reset("IPv6 of 129",
+              update("",
+                     kGood + "900e0027 0002 01 10 fd770000000000000000000000000001 00"
+                             "81 0000000000000000000000000000000000",
+                     ""),
+              9);
   check_reset("IPv6, cut off", update("", kGood + "900e0016 0002 01 10 fd770000000000000000000000000001 00 08", ""), 9);
   check_reset("IPv6 withdrawn, cut off", update("", "800f04 0002 01 08", ""), 9);
   check_reset("IPv6 withdrawn of 129", update("", "800f15 0002 01 81 0000000000000000000000000000000000", ""), 9);
@@ -71,7 +75,8 @@ TEST_CASE("multiprotocol attributes that do not say where their prefixes are end
       {"next hop without the reserved byte", kGood + "800e14 0002 01 10 fd770000000000000000000000000001", 9},
       {"IPv6 next hop of 4 bytes", kGood + "800e0a 0002 01 04 0a000001 00 00", 9},
       {"IPv6 next hop of 0 bytes", kGood + "800e06 0002 01 00 00 00", 9},
-      {"IPv6 next hop of 24 bytes", kGood + "800e1e 0002 01 18 fd7700000000000000000000000000010000000000000000 00 00", 9},
+      {"IPv6 next hop of 24 bytes", kGood + "800e1e 0002 01 18 fd7700000000000000000000000000010000000000000000 00 00",
+       9},
       {"MP_UNREACH too short", "800f02 0002", 9},
       {"MP_REACH twice", kGood + kReach6 + kReach6, 1},
       {"MP_UNREACH twice", "800f03 000201 800f03 000201", 1},
@@ -166,14 +171,15 @@ TEST_CASE("a malformed attribute beside MP prefixes takes those back too") {
   CHECK(both.reachable.size() == 1);
   CHECK(both.mp_reachable.size() == 1);
   CHECK_FALSE(both.treat_as_withdraw.empty());
-  for (const char* unusable : {"00000000000000000000000000000000", "00000000000000000000000000000001",
-                               "ff020000000000000000000000000001"}) {
+  for (const char* unusable :
+       {"00000000000000000000000000000000", "00000000000000000000000000000001", "ff020000000000000000000000000001"}) {
     const Update got6 = read(update("", std::string("800e16 0002 01 10 ") + unusable + " 00 00 400101 00 400200", ""));
     CHECK(got6.reachable.size() == 1);
     CHECK_FALSE(got6.treat_as_withdraw.empty());
   }
   // The flags of MP_REACH are wrong, its prefixes are known all the same.
-  const Update flags = read(update("", "c00e16 0002 01 10 fd770000000000000000000000000001 00 00 400101 00 400200", ""));
+  const Update flags =
+      read(update("", "c00e16 0002 01 10 fd770000000000000000000000000001 00 00 400101 00 400200", ""));
   CHECK(flags.reachable.size() == 1);
   CHECK_FALSE(flags.treat_as_withdraw.empty());
 }
@@ -203,8 +209,8 @@ TEST_CASE("attributes are discarded, the routes stay") {
       {"CLUSTER_LIST", "800a00", kExternal},
       {"AS4_PATH", "c01106 0201 0000fc00", kInternal},
       {"AS4_AGGREGATOR", "c01208 0000fc000a000001", kInternal},
-      {"ORIGIN", "400101 02", kInternal},       // again
-      {"ORIGIN", "400101 77", kInternal},       // again, and the second is not looked at
+      {"ORIGIN", "400101 02", kInternal},  // again
+      {"ORIGIN", "400101 77", kInternal},  // again, and the second is not looked at
       {"COMMUNITIES", "c00804 00000001 c00800", kInternal},
   };
   for (const Discard& c : cases) {
@@ -275,7 +281,8 @@ TEST_CASE("AS_PATH and AS4_PATH joined (RFC 6793 4.2.3)") {
   CHECK(path("400208 0301 fc58 0201 5ba0", "c0110c 0301 00000007 0201 00011170") == confed);
   // Malformed: discarded, never worse.
   for (const char* bad : {"c01100", "c01103 020100", "c01106 0501 00011170", "c01106 0201 00000000", "c01102 0200"}) {
-    const Update got = read(update("", "400101 00 400304 0a000001 400206 0202 fdf2 5ba0" + std::string(bad), "08 0a"), kTwoOctets);
+    const Update got =
+        read(update("", "400101 00 400304 0a000001 400206 0202 fdf2 5ba0" + std::string(bad), "08 0a"), kTwoOctets);
     CHECK(got.treat_as_withdraw == "");
     CHECK(got.discarded.size() == 1);
     CHECK(got.attributes->as_path == old);
@@ -284,7 +291,8 @@ TEST_CASE("AS_PATH and AS4_PATH joined (RFC 6793 4.2.3)") {
 
 TEST_CASE("AGGREGATOR and AS4_AGGREGATOR joined (RFC 6793 4.2.3)") {
   const auto got = [](const std::string& more) {
-    return *read(update("", "400101 00 400304 0a000001 400206 0202 fdf2 5ba0 c0110a 0202 0000fdf2 00011170" + more, "08 0a"),
+    return *read(update("", "400101 00 400304 0a000001 400206 0202 fdf2 5ba0 c0110a 0202 0000fdf2 00011170" + more,
+                        "08 0a"),
                  kTwoOctets)
                 .attributes;
   };
@@ -306,8 +314,10 @@ TEST_CASE("AS numbers on the wire to a two-octet peer") {
   const std::vector<Prefix> one = {*Prefix::parse("10.0.0.0/8")};
   Octets out;
   REQUIRE(encode_reach(Afi::v4, one, a, kTwoOctets, out) == 1);
-  CHECK(out == update("", "400101 00 400206 0202 fdf2 5ba0 400304 0a000001 c00706 5ba0 0a000002"
-                          "c0110a 0202 0000fdf2 00011170 c01208 00013880 0a000002", "08 0a"));
+  CHECK(out == update("",
+                      "400101 00 400206 0202 fdf2 5ba0 400304 0a000001 c00706 5ba0 0a000002"
+                      "c0110a 0202 0000fdf2 00011170 c01208 00013880 0a000002",
+                      "08 0a"));
   a.as_path[0].asns[1] = 7;
   a.aggregator = Aggregator{8, 9};
   out.clear();
@@ -336,9 +346,11 @@ TEST_CASE("a full message of the shortest prefixes, withdrawn and reachable") {
 TEST_CASE("random bytes get an answer, whatever they are") {
   Dice dice(3);
   for (int round = 0; round < 20000; ++round) {
-    Octets bytes = update("08 0a", kReach6 + kGood + "c00804 00000001 c01008 0002fc000000004d 800a04 00000001", "18 0af401");
+    Octets bytes =
+        update("08 0a", kReach6 + kGood + "c00804 00000001 c01008 0002fc000000004d 800a04 00000001", "18 0af401");
     const uint32_t changes = 1 + dice.below(4);
-    for (uint32_t i = 0; i < changes; ++i) bytes[19 + dice.below(static_cast<uint32_t>(bytes.size()) - 19)] = static_cast<uint8_t>(dice.any());
+    for (uint32_t i = 0; i < changes; ++i)
+      bytes[19 + dice.below(static_cast<uint32_t>(bytes.size()) - 19)] = static_cast<uint8_t>(dice.any());
     const Message got = decode(bytes, round % 2 == 0 ? kInternal : SessionTraits{.four_octet_as = false, .ebgp = true});
     if (const auto* error = std::get_if<MessageError>(&got)) {
       if (error->notification.code != 3 || error->why.empty()) FAIL("round " << round);

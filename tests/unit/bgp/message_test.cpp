@@ -82,8 +82,7 @@ TEST_CASE("route refresh (RFC 2918, RFC 7313)") {
   const Octets longer = message(5, hex("0001 00 01 05")), shorter = message(5, hex("0001"));
   check_notification(longer, 7, 1, longer);
   check_notification(shorter, 7, 1, shorter);
-  CHECK(encode(error_of(message(5, Octets(4077)))
-                   .notification).size() == kMaxMessage);
+  CHECK(encode(error_of(message(5, Octets(4077))).notification).size() == kMaxMessage);
 }
 
 TEST_CASE("UPDATEs of one prefix, byte for byte") {
@@ -104,8 +103,10 @@ TEST_CASE("UPDATEs of one prefix, byte for byte") {
   out.clear();
   a.next_hop = *IpAddr::parse("fd77::1");
   CHECK(encode_reach(Afi::v6, six, a, kTraits, out) == 1);
-  CHECK(out == update("", "900e001b 0002 01 10 fd770000000000000000000000000001 00 21 fd00024400"
-                          "400101 00 400206 0201 0000fc00", ""));
+  CHECK(out == update("",
+                      "900e001b 0002 01 10 fd770000000000000000000000000001 00 21 fd00024400"
+                      "400101 00 400206 0201 0000fc00",
+                      ""));
   CHECK(encode_end_of_rib(Afi::v4) == update("", "", ""));
   CHECK(encode_end_of_rib(Afi::v6) == update("", "800f03 0002 01", ""));
 }
@@ -115,15 +116,16 @@ TEST_CASE("end-of-RIB is nothing else") {
   CHECK(end(encode_end_of_rib(Afi::v4)) == Afi::v4);
   CHECK(end(encode_end_of_rib(Afi::v6)) == Afi::v6);
   CHECK(end(update("", "900f0003 0001 01", "")) == Afi::v4);
-  CHECK_FALSE(end(update("", "800f03 0001 80", "")));           // VPN routes
-  CHECK_FALSE(end(update("", "800f05 0002 01 08 fd", "")));     // a withdrawal
-  CHECK_FALSE(end(update("08 0a", "800f03 0002 01", "")));      // another
+  CHECK_FALSE(end(update("", "800f03 0001 80", "")));            // VPN routes
+  CHECK_FALSE(end(update("", "800f05 0002 01 08 fd", "")));      // a withdrawal
+  CHECK_FALSE(end(update("08 0a", "800f03 0002 01", "")));       // another
   CHECK_FALSE(end(update("", "400101 00 800f03 0002 01", "")));  // RFC 4724: only MP_UNREACH
   CHECK_FALSE(end(update("", "400101 00", "")));
 }
 
 TEST_CASE("host bits and lengths of prefixes") {
-  const Message message = decode(update("0b 0aff  00", "400101 00 400200 400304 0a000001", "20 01020304 09 0aff"), kTraits);
+  const Message message =
+      decode(update("0b 0aff  00", "400101 00 400200 400304 0a000001", "20 01020304 09 0aff"), kTraits);
   const auto& got = std::get<Update>(message);
   CHECK((got.withdrawn == std::vector<Prefix>{prefix("10.224.0.0/11"), prefix("0.0.0.0/0")}));
   CHECK((got.reachable == std::vector<Prefix>{prefix("1.2.3.4/32"), prefix("10.128.0.0/9")}));
@@ -233,14 +235,16 @@ TEST_CASE("a thousand prefixes of one set of attributes take one message, and no
 }
 
 TEST_CASE("both kinds of NLRI in one message stay apart") {
-  const Message message = decode(
-      update("", "900e0015 0002 01 10 fd770000000000000000000000000001 00 00 400101 00 400200 400304 0a000001", "08 0a"),
-      kTraits);
+  const Message message =
+      decode(update("", "900e0015 0002 01 10 fd770000000000000000000000000001 00 00 400101 00 400200 400304 0a000001",
+                    "08 0a"),
+             kTraits);
   // 0x15 = 5 + 16; one prefix of length 0 would make it 0x16.
   CHECK(std::holds_alternative<MessageError>(message));
-  const Message whole = decode(
-      update("", "900e0016 0002 01 10 fd770000000000000000000000000001 00 00 400101 00 400200 400304 0a000001", "08 0a"),
-      kTraits);
+  const Message whole =
+      decode(update("", "900e0016 0002 01 10 fd770000000000000000000000000001 00 00 400101 00 400200 400304 0a000001",
+                    "08 0a"),
+             kTraits);
   REQUIRE(std::holds_alternative<Update>(whole));
   const auto& got = std::get<Update>(whole);
   CHECK((got.reachable == std::vector<Prefix>{prefix("10.0.0.0/8")}));

@@ -58,7 +58,11 @@ TEST_CASE("notifications in words") {
       {{6, 2, {}}, "cease, administrative shutdown"},
       {{6, 2, {0}}, "cease, administrative shutdown"},
       {{6, 2, counted("upgrading")}, "cease, administrative shutdown: upgrading"},
-      {{6, 4, counted("gr\xc3\xbc\xc3\x9f""e")}, "cease, administrative reset: gr\xc3\xbc\xc3\x9f""e"},
+      {{6, 4,
+        counted("gr\xc3\xbc\xc3\x9f"
+                "e")},
+       "cease, administrative reset: gr\xc3\xbc\xc3\x9f"
+       "e"},
       {{6, 6, counted("upgrading")}, "cease, other configuration change"},
       {{6, 7, {}}, "cease, connection collision resolution"},
       {{6, 10, {}}, "cease, BFD down"},
@@ -78,11 +82,12 @@ TEST_CASE("a peer's words cannot do harm") {
     return all.substr(all.find(": ") + 2);
   };
   CHECK(words(counted("a\nb\x1b[2J\x7f")) == "a?b?[2J?");
-  CHECK(words(counted("\xc2\x9b""31m")) == "?31m");                  // a C1 control
-  CHECK(words(counted("x\xe2\x80\xaey")) == "x?y");                  // turns the direction of writing
+  CHECK(words(counted("\xc2\x9b"
+                      "31m")) == "?31m");                              // a C1 control
+  CHECK(words(counted("x\xe2\x80\xaey")) == "x?y");                    // turns the direction of writing
   CHECK(words(counted("\xff\xc0\x80\xed\xa0\x80\xc3")) == "???????");  // no UTF-8
   CHECK(words(counted("\xf0\x9f\x98\x80\xe2\x82\xac")) == "\xf0\x9f\x98\x80\xe2\x82\xac");
-  CHECK(words(join({{200}, text("short")})) == "short");             // longer by its own word than it is
+  CHECK(words(join({{200}, text("short")})) == "short");  // longer by its own word than it is
   CHECK(words(join({{3}, text("longer")})) == "lon");
   for (int code = 0; code < 256; ++code) {
     for (int subcode = 0; subcode < 256; ++subcode) {

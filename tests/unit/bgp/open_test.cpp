@@ -80,8 +80,11 @@ TEST_CASE("an OPEN byte for byte") {
   open.capabilities.multiprotocol[0] = open.capabilities.multiprotocol[1] = true;
   open.capabilities.route_refresh = open.capabilities.enhanced_refresh = open.capabilities.four_octet_as = true;
   open.capabilities.extended_next_hop = true;
-  open.capabilities.graceful_restart = GracefulRestart{.restarting = true, .notification = true, .restart_time = 120,
-                                                       .long_lived = true, .families = {{true, true, 3600}, {true, false, 0}}};
+  open.capabilities.graceful_restart = GracefulRestart{.restarting = true,
+                                                       .notification = true,
+                                                       .restart_time = 120,
+                                                       .long_lived = true,
+                                                       .families = {{true, true, 3600}, {true, false, 0}}};
   CHECK(encode(open) == open_of("04 5ba0 005a 0a4d0001 35 02 33 0104 00010001 0104 00020001 0200 0506 000100010002"
                                 "400a c078 00010180 00020100 4707 00010180000e10 4104 fa56ea01 4600"));
   Open bare{.asn = 65001, .hold_time = 0, .id = 1, .capabilities = {}};
@@ -103,7 +106,8 @@ TEST_CASE("what an OPEN is refused for (RFC 4271 6.2)") {
   check_refused("parameter beyond its end", open_of(kHead + "04 02 03 0200"), 0);
   check_refused("capability of one byte", open_of(kHead + "03 02 01 02"), 0);
   check_refused("capability beyond its end", open_of(kHead + "04 02 02 4104"), 0);
-  for (const char* malformed : {"0103 000100", "4102 fc00", "4001 00", "4003 007800", "4701 00", "4503 000101", "0505 0001000100"}) {
+  for (const char* malformed :
+       {"0103 000100", "4102 fc00", "4001 00", "4003 007800", "4701 00", "4503 000101", "0505 0001000100"}) {
     check_refused(malformed, with_capabilities(malformed), 0);
   }
 }
@@ -147,10 +151,12 @@ TEST_CASE("optional parameters of the extended form (RFC 9072)") {
 
 TEST_CASE("random OPENs get an answer") {
   Dice dice(23);
-  const Octets good = with_capabilities("0104 00010001 4006 0078 00010180 4104 fa56ea01 4707 00010180000e10 4504 00010103");
+  const Octets good =
+      with_capabilities("0104 00010001 4006 0078 00010180 4104 fa56ea01 4707 00010180000e10 4504 00010103");
   for (int round = 0; round < 20000; ++round) {
     Octets bytes = good;
-    for (uint32_t i = 0; i <= dice.below(4); ++i) bytes[19 + dice.below(static_cast<uint32_t>(good.size()) - 19)] = static_cast<uint8_t>(dice.any());
+    for (uint32_t i = 0; i <= dice.below(4); ++i)
+      bytes[19 + dice.below(static_cast<uint32_t>(good.size()) - 19)] = static_cast<uint8_t>(dice.any());
     const Message got = decode(bytes, {});
     if (const auto* open = std::get_if<Open>(&got)) {
       if (open->asn == 0 || open->id == 0 || open->hold_time == 1 || open->hold_time == 2) FAIL("round " << round);

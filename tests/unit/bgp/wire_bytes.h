@@ -1,8 +1,10 @@
 // Bytes of BGP messages for tests: written as hex, put together from their parts, and made up at random.
 #pragma once
 
+#include <algorithm>
 #include <initializer_list>
 #include <random>
+#include <string>
 #include <string_view>
 #include <vector>
 
