@@ -66,7 +66,7 @@ broken_bpf() { # DEVICE: without its agent all goes on, until something is taken
   expect 0 on_n1 knet route show --check
   row_is 10.244.3.0/24 '.filter + " " + .peer' "ok ok" || die "parts: $(row 10.244.3.0/24 .)"
   note "the filter on the uplink taken away"
-  on_n1 tc filter del dev eth0 ingress
+  on_n1 "$KNET_SOURCE/tests/netns/ingress-programs" detach eth0
   expect 3 on_n1 knet route show --check
   contains "decap filter of eth0 missing"
   expect 3 on_n1 knet route trace n1-p1 n3-p2
@@ -92,7 +92,7 @@ leaves() { # DEVICE
   contains "link $1 type tun"
   [[ $DATAPATH != bpf ]] || contains "filter dev eth0 ingress"
   expect 0 on_n1 knet leave
-  left=$(on_n1 sh -c 'ip -o link | grep ": knet"; ip route show proto 107; nft list tables | grep knet; tc filter show dev eth0 ingress; tc qdisc show dev eth0 clsact' || true)
+  left=$(on_n1 sh -c 'ip -o link | grep ": knet"; ip route show proto 107; nft list tables | grep knet; '"$KNET_SOURCE"'/tests/netns/ingress-programs list eth0; tc qdisc show dev eth0 clsact' || true)
   [[ -z $left ]] || die "left after leave: $left"
   expect 0 "$KNET" lab down --name "$TAG"
 }
