@@ -1,3 +1,5 @@
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <limits>
 
@@ -17,6 +19,25 @@ constexpr auto kServiceBegins = 200ms;  // before it can be taken to carry packe
 
 int64_t unix_now() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// The datapaths that can't be asked for by name here: "ipip/kernel" and why.
+std::vector<std::pair<std::string, std::string>> refused_datapaths(const Mode& mode, const KernelFeatures& kernel,
+                                                                   const NetworkConfig& config) {
+  std::vector<std::pair<std::string, std::string>> refused;
+  for (const OptionSpec& option : mode.options()) {
+    if (option.name != kDatapathOption) continue;
+    for (const std::string_view path : option.values) {
+      std::optional<std::string> why;
+      try {
+        why = mode.unsupported(kernel, change_mode(config, mode.name(), {fmt::format("{}={}", option.name, path)}, mode_registry()));
+      } catch (const Error& error) {
+        why = error.text;
+      }
+      if (why) refused.emplace_back(fmt::format("{}/{}", mode.name(), path), printable(*why, 200));
+    }
+  }
+  return refused;
 }
 
 bool same_address(const Lease& lease, const LocalNode& self) {
@@ -161,6 +182,7 @@ void AgentLoop::tell_what_runs() {
   for (const Mode* mode : mode_registry().all()) {
     const auto why = mode->unsupported(kernel, config_->as_mode(mode->name()));
     runs_here_.emplace_back(mode->name(), why ? printable(*why, 200) : "");
+    for (auto& refused : refused_datapaths(*mode, kernel, *config_)) runs_here_.push_back(std::move(refused));
   }
   announce();
 }

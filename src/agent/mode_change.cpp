@@ -47,15 +47,22 @@ std::vector<std::string> users_of(const NodeTable& nodes, std::string_view mode)
 }
 
 // Why a node can't follow; "" if it can, or if that is not known.
-std::string obstacle(const NodeRow& node, std::string_view mode) {
+std::string obstacle(const NodeRow& node, const NetworkConfig& to) {
   if (node.leases.empty()) return {};
   if (node.state == NodeState::flannel)
     return fmt::format("{} runs flanneld, which knows no change of mode", node.name);
   if (!node.record || node.record->modes.empty()) return {};
-  const auto& known = node.record->modes;
-  const auto at = std::find_if(known.begin(), known.end(), [&](const auto& item) { return item.first == mode; });
-  if (at == known.end()) return fmt::format("{} has no mode {} (knet {})", node.name, mode, printable(node.version, 40));
-  return at->second.empty() ? "" : fmt::format("{} can't run it: {}", node.name, printable(at->second, 200));
+  const auto told = [&](const std::string& what) -> const std::string* {
+    const auto& known = node.record->modes;
+    const auto at = std::find_if(known.begin(), known.end(), [&](const auto& item) { return item.first == what; });
+    return at == known.end() ? nullptr : &at->second;
+  };
+  const std::string* why = told(to.mode);
+  if (why == nullptr) return fmt::format("{} has no mode {} (knet {})", node.name, to.mode, printable(node.version, 40));
+  const std::string path = to.option_text(kDatapathOption);
+  if (why->empty() && !path.empty())
+    if (const std::string* refused = told(fmt::format("{}/{}", to.mode, path))) why = refused;
+  return why->empty() ? "" : fmt::format("{} can't run it: {}", node.name, printable(*why, 200));
 }
 
 void refuse_other_options(const NetworkConfig& from, const NetworkConfig& to, const ModeRegistry& modes) {
@@ -96,7 +103,7 @@ ModeSetReport set_mode(ClusterStore& cluster, const ModeRegistry& modes, const M
   for (const NodeRow& node : nodes.rows) {
     if (node.leases.empty()) continue;
     ++report.nodes;
-    if (std::string why = obstacle(node, to.mode); !why.empty()) obstacles.push_back(std::move(why));
+    if (std::string why = obstacle(node, to); !why.empty()) obstacles.push_back(std::move(why));
     if (node.state == NodeState::silent)
       report.notices.push_back(fmt::format("{} gives no sign of life: it is sent to by {} until it is back", node.name,
                                            node.leases.front().lease.mode));

@@ -88,6 +88,9 @@ NetworkConfig make_network_config(const ConfigWords& words, const ModeRegistry& 
 NetworkConfig change_mode(const NetworkConfig& config, std::string_view mode, const std::vector<std::string>& options,
                           const ModeRegistry& modes);
 
+/// How a mode that has several ways of moving packets is told which to take.
+inline constexpr std::string_view kDatapathOption = "Datapath";
+
 /// What stands in the place of a secret option's value.
 inline constexpr std::string_view kHidden = "(hidden)";
 /// Whether an option of this name is a secret in any mode.

@@ -29,7 +29,8 @@ struct NodeRecord {
   std::string version;
   Revision seen_rev = 0;
   std::vector<std::string> receives;  // modes that it announced before and still takes packets by
-  /// What its kernel runs, as `knet mode set` asks: mode -> why it can't, "" if it can. Empty: not told (yet).
+  /// What its kernel runs, as `knet mode set` asks: mode -> why it can't, "" if it can; besides "ipip/kernel" -> why for
+  /// each Datapath that can't be asked for by name. Empty: not told (yet).
   std::vector<std::pair<std::string, std::string>> modes;
   bool operator==(const NodeRecord&) const = default;
 };

@@ -92,6 +92,15 @@ bool has(const std::string& text, std::string_view part) { return text.find(part
 
 }  // namespace
 
+TEST_CASE("mode set holds the datapath that is asked for against what the nodes told") {
+  Cluster cluster;
+  cluster.tell("n1", 0, {}, {{"ipip", ""}, {"ipip/kernel", "Datapath kernel: this kernel has no ipip driver"}});
+  CHECK(has(cluster.refusal("ipip", {"Datapath=kernel"}), "n1 can't run it: Datapath kernel: this kernel has no ipip driver"));
+  CHECK(cluster.config().mode == "vxlan");
+  CHECK(cluster.refusal("ipip", {"Datapath=user"}).empty());
+  CHECK(cluster.config().mode == "ipip");
+}
+
 TEST_CASE("mode set writes the new mode and keeps the one before with its options") {
   Cluster cluster;
   const ModeSetReport dry = cluster.set("host-gw", {}, false, true);
