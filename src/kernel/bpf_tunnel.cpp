@@ -193,7 +193,10 @@ struct BpfTunnels::State {
       has_tcx = true;
       for (uint32_t id : programs) {
         Found one;
-        if (!bpf::program_info(id, one.program)) continue;
+        if (!bpf::program_info(id, one.program)) {
+          whole = whole && errno != EPERM;  // it may be ours
+          continue;
+        }
         const std::optional<Label> label = read_label(one.program);
         if (!label || label->filter.end != TunnelEnd::decap) continue;
         one.label = *label;
