@@ -207,7 +207,7 @@ std::function<int()> declare(CLI::App& app) {
       ->take_all()
       ->allow_extra_args(false);
   set->add_flag("--wait", change.wait, "until every node is over; tells how far each is");
-  set->add_option("--timeout", change.timeout, "of --wait (default 2m)")->type_name("TIME");
+  set->add_option("--wait-timeout", change.timeout, "of --wait (default 2m)")->type_name("TIME");
   CLI::App* finish = add_verb(app, "finish", "end a change of mode: no node receives the earlier mode any more");
   set->add_flag("--force", change.force, "in spite of nodes that can't follow");
   finish->add_flag("--force", change.force, "in spite of nodes that still announce the earlier mode");

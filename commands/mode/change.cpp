@@ -79,7 +79,7 @@ int conclude(ClusterStore& cluster, const ModeProgress& progress, const ModeSetR
   json["over"] = late.empty();
   if (!late.empty()) {
     if (tell)
-      print(fmt::format("NOT OVER after {:.0f} s: {} of {}: {}\nnext: knet mode set {} --wait, to go on waiting | knet mode finish\n", seconds,
+      print(fmt::format("NOT OVER after {:.0f} s: {} of {}: {}\nnext: knet status on these nodes, for what holds them | knet mode set {} --wait, to go on waiting\n", seconds,
                         late.size(), count_of(progress.nodes.size(), "node"), join(late, "; "), report.to.mode));
     return kExitFailed;
   }
@@ -101,7 +101,7 @@ int conclude(ClusterStore& cluster, const ModeProgress& progress, const ModeSetR
 
 int mode_set(const StoreOptions& options, const ModeChangeFlags& flags, const OutputFlag& output) {
   const auto begin = Clock::now();
-  const auto end = begin + duration_of("--timeout", flags.timeout);
+  const auto end = begin + duration_of("--wait-timeout", flags.timeout);
   const std::unique_ptr<Store> store = open_store(options);
   ClusterStore cluster(*store, StorePaths{options.prefix});
   const ModeSetReport report = set_mode(cluster, mode_registry(), {flags.mode, read_secrets(flags.options, "--opt"), flags.force, flags.dry_run});
