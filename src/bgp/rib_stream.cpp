@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kPiecePrefixes = 8192;  // a peer that falls behind has to finish the piece it is in
 constexpr size_t kMaxSpans = 256;        // below IOV_MAX
+constexpr size_t kSegmentCost = 200;     // of memory, beside its bytes
 
 }  // namespace
 
@@ -142,7 +143,6 @@ void Stream::pop_head() {
 }
 
 void Stream::skip(const SegmentLog& log) {
-  if (offset_ > 0) return;
   while (const Segment* segment = head(log)) {
     uint32_t& piece = head_piece();
     while (piece < segment->pieces.size() && !segment->visible(piece, peer_)) ++piece;
@@ -192,6 +192,10 @@ void Stream::consume(const SegmentLog& log, size_t bytes) {
     ++piece;
   }
   skip(log);
+}
+
+size_t Stream::behind(const SegmentLog& log) const {
+  return on_log_ && seq_ < log.end() ? log.bytes_from(seq_) + (log.end() - seq_ - 1) * kSegmentCost : 0;
 }
 
 size_t Stream::waiting(const SegmentLog& log) const {

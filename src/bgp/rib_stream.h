@@ -104,7 +104,8 @@ class Stream {
   void collect(const SegmentLog& log, size_t max_bytes, std::vector<Bytes>& out) const;
   void consume(const SegmentLog& log, size_t bytes);
   size_t waiting(const SegmentLog& log) const;
-  size_t behind(const SegmentLog& log) const { return on_log_ ? log.bytes_from(seq_) : 0; }
+  /// Memory of the log that is kept for this peer and all that are further.
+  size_t behind(const SegmentLog& log) const;
 
  private:
   struct Own {

@@ -275,6 +275,33 @@ TEST_CASE("A refresh sends all of the family again, framed where RFC 7313 is spo
   }
 }
 
+TEST_CASE("A refresh is of this moment, though an older dump is still being read by another") {
+  Rib rib(reflector());
+  add_clients(rib, 1);
+  rib.receive(0, reach(many(50), attributes(kHop)));
+  rib.settle();
+  RibPeer p = peer(PeerRole::reflector_client, 1);
+  p.enhanced_refresh = true;
+  rib.add_peer(1, p);
+  rib.add_peer(2, peer(PeerRole::reflector_client, 2));
+  rib.settle();
+  CHECK(rib.groups() == 1);
+  Listener listener(rib, 1), reading(rib, 2);
+  listener.drain();
+  reading.read(10);
+  rib.receive(0, unreach(many(50)));
+  rib.receive(0, reach({net("10.9.0.0/24")}, attributes(kHop)));
+  rib.settle();
+  listener.drain();
+  listener.take_events();
+  rib.refresh(1, Afi::v4);
+  rib.settle();
+  listener.drain();
+  CHECK(listener.take_events() == std::vector<std::string>{"refresh 1 v4", "+10.9.0.0/24", "refresh 2 v4"});
+  reading.drain();
+  CHECK(reading.table == listener.table);
+}
+
 TEST_CASE("A flood of refreshes by a peer that does not read queues one answer") {
   Rib rib(reflector());
   add_clients(rib, 2);

@@ -101,7 +101,8 @@ struct Model {
           a.originator_id.reset();
           a.cluster_list.clear();
         } else if (a.originator_id == settings.id ||
-                   std::count(a.cluster_list.begin(), a.cluster_list.end(), settings.cluster_id)) {
+                   (settings.cluster_id &&
+                    std::count(a.cluster_list.begin(), a.cluster_list.end(), settings.cluster_id))) {
           continue;
         }
         if (a.path_has(settings.asn)) continue;
@@ -183,6 +184,7 @@ struct World {
   explicit World(uint32_t seed, size_t backlog_limit) : random(seed) {
     model.settings = reflector();
     model.settings.backlog_limit = backlog_limit;
+    model.settings.max_paths = seed % 2 ? 1 : 3;
     for (uint32_t i = 0; i < 5; ++i) {
       hops4.push_back(IpAddr::v4(0xac100100 + i));
       IpAddr six = ip("fd01::");
@@ -226,7 +228,7 @@ struct World {
     for (uint32_t i = 0; i < length; ++i) a.as_path[0].asns.push_back(below(20) == 0 ? 64512 : 65000 + below(2));
     if (below(5) == 0) a.communities = {kNoExport};
     if (!local && below(5) == 0) a.originator_id = below(6) == 0 ? model.settings.id : 0x0a000000 + below(kPeers);
-    if (!local && below(5) == 0) a.cluster_list = {below(6) == 0 ? model.settings.cluster_id : 77u};
+    if (!local && below(5) == 0) a.cluster_list = {below(6) == 0 ? model.settings.id : 77u};
     return a;
   }
 
@@ -280,7 +282,7 @@ struct World {
     const PeerId id = below(kPeers);
     const bool known = model.config.contains(id), is_up = up.contains(id);
     const Afi afi = static_cast<Afi>(below(2));
-    switch (below(14)) {
+    switch (below(15)) {
       case 0:
         if (is_up) {
           down(id);
@@ -344,7 +346,12 @@ struct World {
         rib->settle();
         break;
       case 9:
-        if (is_up) up.at(id).read(1 + below(200));
+        if (is_up && !rib->lost(id)) up.at(id).read(1 + below(200));
+        break;
+      case 10:
+        if (below(10) != 0) break;
+        model.settings.cluster_id = model.settings.cluster_id ? 0 : model.settings.id;
+        rib->set_settings(model.settings);
         break;
       default:
         if (is_up) routes(id);
