@@ -84,7 +84,7 @@ change() {
   flood_to n2-p1 "${POD_IP6[n1-p1]}" -s $((1400 - 48))
   stream n1-p1 n2-p1 "${POD_IP[n2-p1]}"
   expect 0 timeout 60 ip netns exec "$TAG-n1" env KNET_STORE="$STORE" KNET_STATE_DIR="$WORK/n1/state" KNET_RUN_DIR="$WORK/n1/run" \
-    "$KNET" mode set "$@" --wait --timeout 30s
+    "$KNET" mode set "$@" --wait --wait-timeout 30s
   contains "3 nodes changed over to $mode"
   path=$(path_of "$mode")
   stream_end
@@ -154,11 +154,11 @@ never 7 receives n1 '[]'  # n3 has acted on nothing
 in_ns n1 ip link show knet.1 >/dev/null || die "knet.1 is gone though n3 sends by it"
 expect 1 knet_in n1 mode finish
 contains "n3 still announces vxlan"
-expect 1 knet_in n1 mode set host-gw --wait --timeout 1s
+expect 1 knet_in n1 mode set host-gw --wait --wait-timeout 1s
 contains "n3"
 contains "NOT OVER"
 start_agents n3
-expect 0 knet_in n1 mode set host-gw --wait --timeout 20s
+expect 0 knet_in n1 mode set host-gw --wait --wait-timeout 20s
 floods_end
 [[ $LOST -eq 0 ]] || die "$LOST of $SENT packets lost around the node that was away"
 echo "$SENT pings around it, none lost"
@@ -183,12 +183,12 @@ start_agents n3
 eventually 5 ping_all
 
 note "pods whose MTU has to fall, while they talk"
-expect 0 knet_in n1 mode set host-gw --wait --timeout 20s
+expect 0 knet_in n1 mode set host-gw --wait --wait-timeout 20s
 for n in n1 n2; do pod $n p2; done
 [[ $(in_ns n1-p2 cat /sys/class/net/eth0/mtu) == 1500 ]] || die "a new pod has not the MTU of host-gw"
 flood_to n1-p2 "${POD_IP[n2-p2]}" -M do -s $((1450 - 28))
 stream n1-p2 n2-p2 "${POD_IP[n2-p2]}"
-expect 0 knet_in n1 mode set vxlan --wait --timeout 20s
+expect 0 knet_in n1 mode set vxlan --wait --wait-timeout 20s
 [[ $(in_ns n1-p2 cat /sys/class/net/eth0/mtu) == 1450 ]] || die "the pod's MTU did not fall"
 stream_end
 floods_end
