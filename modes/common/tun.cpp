@@ -134,6 +134,9 @@ std::vector<std::pair<TunnelPeer, uint32_t>> tunnel_members(const ClusterView& v
     member.inner = subnet;
     member.outer = outer;
     member.port = port;
+    // flannel's own udp, as its lease tells: it reads one packet at a time, cuts off what is more, and writes it to a device
+    // that trusts no half-made checksum. Between virtual machines or veths such packets would arrive as the kernel packs them.
+    member.by_user = view.leases[i].mode_implied && port != 0;
     members.emplace_back(member, i);
   }
   return members;

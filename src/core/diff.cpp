@@ -145,7 +145,7 @@ class Diff {
   }
   static bool differs(const Filter& want, const Filter& seen) { return want.digest != seen.digest; }
   static bool differs(const TunnelPeer& want, const TunnelPeer& seen) {
-    return want.outer != seen.outer || want.port != seen.port;
+    return want.outer != seen.outer || want.port != seen.port || want.by_user != seen.by_user;
   }
   static bool differs(const PodMtu& want, const PodMtu& seen) { return seen.mtu > want.mtu; }
   static bool differs(const Nexthop& want, const Nexthop& seen) { return want.onlink != seen.onlink; }

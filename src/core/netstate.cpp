@@ -166,8 +166,8 @@ std::string describe(const Filter& filter) {
 }
 
 std::string describe(const TunnelPeer& peer) {
-  return fmt::format("tunnel peer {} dev {} to {}", peer.inner.str(), peer.dev.view(),
-                     outer_text(peer.outer, peer.port));
+  return fmt::format("tunnel peer {} dev {} to {}{}", peer.inner.str(), peer.dev.view(),
+                     outer_text(peer.outer, peer.port), peer.by_user ? ", by userspace" : "");
 }
 
 std::string describe(const PodMtu& pod) { return fmt::format("pod link {} mtu {}", pod.dev.view(), pod.mtu); }

@@ -213,6 +213,7 @@ struct TunnelPeer {
   IpAddr outer;              // of the same family as inner
   uint16_t port = 0;         // UDP; 0 for ipip
   Origin origin;
+  bool by_user = false;      // packets to it are packed by userspace: its socket wants them cut and with their checksums
   using Key = std::tuple<DevName, Prefix>;
   Key key() const { return {dev, inner}; }
 };

@@ -49,7 +49,7 @@ bool same(const Neighbor& want, const Neighbor& seen) { return want.mac == seen.
 bool same(const FdbEntry& want, const FdbEntry& seen) { return want.dst == seen.dst; }
 bool same(const Filter& want, const Filter& seen) { return want.digest == seen.digest; }
 bool same(const TunnelPeer& want, const TunnelPeer& seen) {
-  return want.outer == seen.outer && want.port == seen.port;
+  return want.outer == seen.outer && want.port == seen.port && want.by_user == seen.by_user;
 }
 bool same(const WireguardPeer& want, const WireguardPeer& seen) {
   return want.allowed == seen.allowed && want.keepalive == seen.keepalive &&

@@ -65,6 +65,7 @@ struct Entry4 {
     key.address = net32(from.inner.addr());
     peer.outer = net32(from.outer);
     peer.port = htons(from.port);
+    peer.by_user = from.by_user;
   }
 };
 struct Entry6 {
@@ -75,18 +76,19 @@ struct Entry6 {
     memcpy(key.address, from.inner.addr().data(), sizeof key.address);
     memcpy(peer.outer, from.outer.data(), sizeof peer.outer);
     peer.port = htons(from.port);
+    peer.by_user = from.by_user;
   }
 };
 
 TunnelPeer peer_of(const DevName& tunnel, const knet_key4& key, const knet_peer4& peer) {
   const IpAddr inner = IpAddr::from_bytes(Family::v4, &key.address);
   return {tunnel, Prefix(inner, static_cast<int>(key.bits)), IpAddr::from_bytes(Family::v4, &peer.outer),
-          ntohs(peer.port), {}};
+          ntohs(peer.port), {}, peer.by_user != 0};
 }
 TunnelPeer peer_of(const DevName& tunnel, const knet_key6& key, const knet_peer6& peer) {
   const IpAddr inner = IpAddr::from_bytes(Family::v6, reinterpret_cast<const char*>(&key) + offsetof(knet_key6, address));
   return {tunnel, Prefix(inner, static_cast<int>(key.bits)), IpAddr::from_bytes(Family::v6, peer.outer),
-          ntohs(peer.port), {}};
+          ntohs(peer.port), {}, peer.by_user != 0};
 }
 
 /// One more round trip for each entry than a batch would have, but the same on every kernel.

@@ -199,6 +199,7 @@ void Carrier::from_underlay(Family family) {
 void Carrier::receive(const Inbox::Datagram& datagram) {
   if (datagram.cut) return count_.add(TunnelCounters::too_big);
   if (datagram.bytes.empty()) return count_.add(TunnelCounters::malformed);
+  if (datagram.each < datagram.bytes.size() && receive_uncut(datagram)) return;
   const uint8_t* checked = nullptr;  // a packet of this datagram whose source is the sender's
   std::span<uint8_t> rest = datagram.bytes;
   while (!rest.empty()) {
@@ -221,6 +222,27 @@ void Carrier::receive(const Inbox::Datagram& datagram) {
     count_.add(TunnelCounters::received_packets);
     count_.add(TunnelCounters::received_bytes, ip->length);
   }
+}
+
+bool Carrier::receive_uncut(const Inbox::Datagram& datagram) {
+  const std::optional<IpHeader> ip = read_ip_header(datagram.bytes);
+  if (!ip || ip->length <= datagram.each || ip->protocol != kUdp) return false;
+  const std::span<uint8_t> packet = datagram.bytes.first(ip->length);
+  VnetHeader vnet{};
+  vnet.gso_type = VnetHeader::kGsoUdp;
+  vnet.gso_size = static_cast<uint16_t>(datagram.each);
+  std::optional<Segmenter> cut = Segmenter::of(vnet, packet);
+  if (!cut || !header_checksum_holds(*ip, packet.data())) return false;
+  if (!belongs(*ip, packet.data(), datagram.from)) return true;
+  std::array<uint8_t, Segmenter::kMostHead> room;
+  for (Segment segment; cut->next(room.data(), segment);) {
+    const std::array<iovec, 2> pieces = {{{const_cast<uint8_t*>(segment.head.data()), segment.head.size()},
+                                          {const_cast<uint8_t*>(segment.body.data()), segment.body.size()}}};
+    write_tun(VnetHeader{}, pieces);
+    count_.add(TunnelCounters::received_packets);
+    count_.add(TunnelCounters::received_bytes, segment.size());
+  }
+  return true;
 }
 
 bool Carrier::belongs(const IpHeader& ip, const uint8_t* packet, const IpAddr& from) {

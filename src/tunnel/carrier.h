@@ -62,6 +62,9 @@ class Carrier {
   void not_sent(Family family, const Outbox::Failure& failure);
   void sent_too_big(Family family, const Outbox::Failure& failure);
   void receive(const Inbox::Datagram& datagram);
+  /// A UDP super-packet of a pod's that a peer's kernel packed whole, and that met no device that cuts: over veth. The socket
+  /// tells its segments' size as if it had merged datagrams. False: it is none.
+  bool receive_uncut(const Inbox::Datagram& datagram);
   bool belongs(const IpHeader& ip, const uint8_t* packet, const IpAddr& from);
   void write_tun(const VnetHeader& vnet, std::span<const iovec> pieces);
   void answer(IcmpError error, const Segment& packet, uint32_t mtu);

@@ -181,6 +181,7 @@ inlined int encap4(struct __sk_buff *skb) {
 
   struct knet_peer4 *peer = map_lookup((void *)BURNT(KNET_PEERS4), &key);
   if (!peer) return pass(TC_OK, KNET_NO_PEER, bytes);
+  if (peer->by_user) return pass(TC_OK, KNET_UNUSUAL, bytes);
   const __u32 to = peer->outer;
   const __u16 port = peer->port;
 
@@ -241,6 +242,7 @@ inlined int encap6(struct __sk_buff *skb) {
 
   struct knet_peer6 *peer = map_lookup((void *)BURNT(KNET_PEERS6), &key);
   if (!peer) return pass(TC_OK, KNET_NO_PEER, bytes);
+  if (peer->by_user) return pass(TC_OK, KNET_UNUSUAL, bytes);
   out.ip.destination[0] = peer->outer[0];
   out.ip.destination[1] = peer->outer[1];
   out.udp.destination = peer->port;
@@ -305,6 +307,12 @@ inlined int check_length(struct __sk_buff *skb, __u32 says, __u32 least, __u32 r
   return says < least || says > room ? pass(TC_SHOT, KNET_MALFORMED, room) : 0;
 }
 
+/// A pod's own UDP super-packet, packed whole, that met no device that cuts. The kernel keeps it marked as a tunnel's, and would fail
+/// to cut it for the pod: userspace does.
+inlined int uncut(struct __sk_buff *skb, __u8 protocol) {
+  return BURNT(KNET_PORT) && skb->gso_size && protocol == PROTO_UDP;
+}
+
 /// What becomes of the inner packet's ECN bits (RFC 6040 4.2); ECN_MASK + 1: it is to be dropped.
 inlined __u8 ecn_after(__u8 outer, __u8 inner) {
   if (outer == ECN_CE) return inner == ECN_NOT ? ECN_MASK + 1 : ECN_CE;
@@ -364,6 +372,7 @@ inlined int decap4(struct __sk_buff *skb) {
   if (inner->version_ihl >> 4 != 4 || inner_header < sizeof *inner) return pass(TC_SHOT, KNET_MALFORMED, room);
   const int bad = check_length(skb, swap16(inner->total), 20, room);
   if (bad) return bad;
+  if (rare(uncut(skb, inner->protocol))) return pass(TC_UNSPEC, KNET_UNUSUAL_IN, room);
 
   key.address = inner->source;
   const __u32 from = ip->source;
@@ -415,6 +424,7 @@ inlined int decap6(struct __sk_buff *skb) {
   if (inner->version_class >> 4 != 6) return pass(TC_SHOT, KNET_MALFORMED, room);
   const int bad = check_length(skb, swap16(inner->payload) + sizeof *inner, 40, room);
   if (bad) return bad;
+  if (rare(uncut(skb, inner->next))) return pass(TC_UNSPEC, KNET_UNUSUAL_IN, room);
 
   key.address[0] = inner->source[0];
   key.address[1] = inner->source[1];

@@ -31,7 +31,7 @@ struct knet_key4 {
 struct knet_peer4 {
   __u32 outer;
   __u16 port;
-  __u16 zero;
+  __u16 by_user; /* 1: packets to it are userspace's to pack */
 };
 struct knet_key6 {
   __u32 bits;
@@ -40,7 +40,8 @@ struct knet_key6 {
 struct knet_peer6 {
   __u64 outer[2];
   __u16 port;
-  __u16 zero[3];
+  __u16 by_user;
+  __u16 zero[2];
 };
 
 /* Per-CPU array, by enum knet_counted. */
