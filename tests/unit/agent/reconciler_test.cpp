@@ -99,6 +99,11 @@ TEST_CASE("a peer that left is taken away, and what others did is a repair") {
 
 TEST_CASE("where a peer is reached another way, the old one stays for what is on its way") {
   Bench bench("vxlan");
+  bench.view->leases.clear();
+  bench.view->names.clear();
+  add_peer(*bench.view, 2, "vxlan", R"({"VNI":1,"VtepMAC":"02:00:00:00:00:02"})");
+  add_peer(*bench.view, 3, "vxlan", R"({"VNI":1,"VtepMAC":"02:00:00:00:00:03"})");
+  bench.view->self.lease.data.v4 = R"({"VNI":1,"VtepMAC":"02:00:00:00:00:01"})";
   bench.give();
   bench.settle();
   REQUIRE(bench.kernel.net().fdb.size() == 2);
