@@ -50,6 +50,19 @@ TEST_CASE("udp by bpf: a TUN device, a filter at either end, members in the map,
   stands(view, kernel);
 }
 
+TEST_CASE("udp by bpf: to a node of flannel's own udp, whose lease names no type, userspace packs") {
+  ClusterView view = bpf_view();
+  add_peer(view, 2, "udp");
+  add_peer(view, 3, "udp");
+  view.leases[1].mode_implied = true;
+  const DesiredState state = compose(view, mode_registry());
+  CHECK(texts(state.net.tunnel_peers) ==
+        Lines{"tunnel peer 10.244.2.0/24 dev knet.udp to 192.168.77.2:8285",
+              "tunnel peer 10.244.3.0/24 dev knet.udp to 192.168.77.3:8285, by userspace"});
+  FakeKernel kernel = host();
+  stands(view, kernel);
+}
+
 TEST_CASE("udp by userspace: the same but filters and map") {
   ClusterView view = view_of("udp");
   view.self.kernel.tun = true;
