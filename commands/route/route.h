@@ -32,6 +32,7 @@ struct RouteLook {
   std::string node, subnet, mode;
   std::string by;                  // "agent 1.0.0, store live at revision 812"
   std::vector<RouteRow> rows;
+  std::vector<std::string> paths;  // "udp by bpf: by Datapath", of the modes that have several ways; from the agent
   std::vector<std::string> notes;  // what could not be read
   bool known = true;               // false: an agent that has no view of the cluster yet knows not what is wanted
 };

@@ -26,6 +26,8 @@ RouteLook from_agent(const StatusSnapshot& status, std::vector<RouteRow> rows) {
   look.by = fmt::format("agent {}, store {} at revision {}", status.version,
                         status.store_connected ? "live" : status.from_cache ? "AWAY, view kept" : "AWAY, view", status.revision);
   look.rows = std::move(rows);
+  for (const StatusSnapshot::Path& path : status.datapaths)
+    look.paths.push_back(fmt::format("{} by {}{}", path.mode, path.name, path.why.empty() ? "" : ": " + path.why));
   look.known = !look.subnet.empty();
   if (!look.known)
     look.notes.push_back(fmt::format("the agent does not know yet what is wanted here: {}",
@@ -75,6 +77,8 @@ void print_table(const RouteLook& look, const std::vector<RouteRow>& rows, bool 
   const auto or_dash = [](const std::string& text) { return text.empty() ? std::string("-") : text; };
   print(fmt::format("{}  {}  {}  {}, {}\n", look.node, or_dash(look.subnet), or_dash(look.mode), look.by, rfc3339(now)));
   print(table);
+  if (wide)
+    for (const std::string& path : look.paths) print(path + "\n");
   for (const std::string& note : look.notes) print("note: " + note + "\n");
   print(verdict(rows) + "\n");
 }
@@ -87,6 +91,7 @@ void print_json_rows(const RouteLook& look, const std::vector<RouteRow>& rows) {
   tree["at"] = rfc3339(unix_now());
   tree["drift"] = has_drift(rows);
   tree["known"] = look.known;
+  tree["datapaths"] = look.paths;
   tree["notes"] = look.notes;
   print_json(tree);
 }

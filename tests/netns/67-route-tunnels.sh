@@ -24,6 +24,7 @@ path() {
 
   note "show"
   expect 0 on_n1 knet route show -o wide
+  contains "$1 by $DATAPATH"
   contains "PATH"
   contains "FILTER"
   contains "PEER"
