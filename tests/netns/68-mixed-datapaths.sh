@@ -2,8 +2,6 @@
 # One cluster, several datapaths: n1 and n3 carry the tunnel in BPF, n2, which may not load programs, in userspace; for udp and
 # ipip. Pods reach each other over both families; full-size packets pass; what arrives is what was sent, with the
 # underlay's offloads on and off; a narrow path's outer fragments are put together; nobody counts a wrong checksum.
-# Then ipip of BPF and userspace against a host that has only the kernel's ipip device, where the kernel has it.
-# guest: always
 # timeout: 240
 source "$(dirname "$0")/lib.sh"
 command -v python3 >/dev/null || { echo "skip: needs python3"; exit 77; }
@@ -213,4 +211,5 @@ init "${NETWORKS[@]}" --mode udp
 expect 0 knet_in n1 mode list
 if ! grep -Eq '^udp.*yes, bpf' <<<"$OUT"; then echo "skip: no BPF tunnels here"; exit 77; fi
 trial udp 28 48
-trial ipip 20 40
+# Where the kernel has its own ipip, all nodes take that.
+if ip -n "$TAG-sw" link add probe0 type ipip local 127.0.0.1 2>/dev/null; then note "ipip: the kernel's own here, no mix"; else trial ipip 20 40; fi
