@@ -19,7 +19,8 @@ raise() { # NODE KIND
 }
 firewall() { in_ns "$1" nft list ruleset | sed 's/packets [0-9]* bytes [0-9]*//'; }  # asked before knet comes and after it has left
 lower() { in_ns "$1" nft flush ruleset; }
-talk() { can_ping n1-$1 "${POD_IP[n2-$1]}" && can_ping n2-$1 "${POD_IP[n1-$1]}"; }
+# A ping that the chain ate must not take the whole second that the repair has.
+talk() { can_ping n1-$1 "${POD_IP[n2-$1]}" -W 0.3 && can_ping n2-$1 "${POD_IP[n1-$1]}" -W 0.3; }
 
 for kind in $firewalls; do
   STORE=sqlite://$WORK/$kind.db
