@@ -55,36 +55,13 @@ while True:
             except BlockingIOError: ready = [x for x in ready if x != sock]
         if not ready: break
 PY
-cat >"$WORK/stream.py" <<'PY'
-import hashlib, random, socket, sys
-want = hashlib.sha256()
-if sys.argv[1] == "take":
-    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind((sys.argv[2], 7000))
-    server.listen(1)
-    open(sys.argv[3], "w").close()
-    server.settimeout(20)
-    peer = server.accept()[0]
-    peer.settimeout(20)
-    while data := peer.recv(1 << 20): want.update(data)
-else:
-    peer = socket.create_connection((sys.argv[2], 7000), 20)
-    peer.settimeout(20)
-    block = random.Random(1).randbytes((1 << 20) + 13)
-    for _ in range(6):
-        peer.sendall(block)
-        want.update(block)
-    peer.close()
-print(want.hexdigest())
-PY
 stream() { # FROM TO ADDRESS
   local from=$1 to=$2 address=$3 taker
   rm -f "$WORK/ready"
-  in_ns "$to" timeout 40 python3 "$WORK/stream.py" take "$address" "$WORK/ready" >"$WORK/taken" & taker=$!
+  in_ns "$to" timeout 40 "$KNET_SOURCE/tests/netns/tcp-stream" take "$address" "$WORK/ready" >"$WORK/taken" & taker=$!
   PIDS+=("$taker")
   eventually 10 test -e "$WORK/ready"
-  in_ns "$from" timeout 40 python3 "$WORK/stream.py" give "$address" >"$WORK/given" || die "stream $from to $address"
+  in_ns "$from" timeout 40 "$KNET_SOURCE/tests/netns/tcp-stream" give "$address" 6 >"$WORK/given" || die "stream $from to $address"
   wait "$taker" || die "stream $from to $address was not taken"
   cmp "$WORK/given" "$WORK/taken" || die "stream $from to $address changed"
 }

@@ -45,43 +45,13 @@ def summed(x):
     return x[:2] + struct.pack("!H", s ^ 0xffff) + x[4:]
 socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).sendto(summed(struct.pack("!BBHHH", 3, 4, 0, 0, int(mtu)) + quoted), (source, 0))
 PY
-cat >"$WORK/stream.py" <<'PY'
-import hashlib, random, socket, sys
-size = 32 << 20
-family = socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET
-want = hashlib.sha256()
-if sys.argv[1] == "take":
-    server = socket.socket(family, socket.SOCK_STREAM)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind((sys.argv[2], 7000))
-    server.listen(1)
-    open(sys.argv[3], "w").close()
-    server.settimeout(20)
-    peer = server.accept()[0]
-    peer.settimeout(20)
-    got = 0
-    while data := peer.recv(1 << 20):
-        want.update(data)
-        got += len(data)
-    print(got, want.hexdigest())
-else:
-    peer = socket.create_connection((sys.argv[2], 7000), 20)
-    block = random.Random(1).randbytes((1 << 20) + 13)
-    sent = 0
-    while sent < size:
-        peer.sendall(block)
-        want.update(block)
-        sent += len(block)
-    peer.close()
-    print(sent, want.hexdigest())
-PY
 stream() { # FROM TO ADDRESS: random bytes through TCP; their digest is compared
   local from=$1 to=$2 address=$3 taker
   rm -f "$WORK/taking"
-  in_ns "$to" timeout 60 python3 "$WORK/stream.py" take "$address" "$WORK/taking" >"$WORK/taken" & taker=$!
+  in_ns "$to" timeout 60 "$KNET_SOURCE/tests/netns/tcp-stream" take "$address" "$WORK/taking" >"$WORK/taken" & taker=$!
   PIDS+=("$taker")
   eventually 10 test -e "$WORK/taking"
-  in_ns "$from" timeout 60 python3 "$WORK/stream.py" give "$address" >"$WORK/given" || die "stream $from to $address"
+  in_ns "$from" timeout 60 "$KNET_SOURCE/tests/netns/tcp-stream" give "$address" 32 >"$WORK/given" || die "stream $from to $address"
   wait "$taker" || die "stream $from to $address was not taken"
   [[ $(cat "$WORK/given") == $(cat "$WORK/taken") ]] || die "stream changed: $(cat "$WORK/given" "$WORK/taken")"
 }

@@ -8,37 +8,6 @@ command -v python3 >/dev/null || { echo "skip: needs python3"; exit 77; }
 command -v setpriv >/dev/null || { echo "skip: needs setpriv, for a node that may not use BPF"; exit 77; }
 command -v ethtool >/dev/null || { echo "skip: needs ethtool, for an underlay without offloads"; exit 77; }
 
-cat >"$WORK/stream.py" <<'PY'
-# stream.py take ADDRESS READY-FILE | give ADDRESS MEGABYTES: random bytes through TCP; either end tells their digest
-import hashlib, random, socket, sys
-family = socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET
-want = hashlib.sha256()
-if sys.argv[1] == "take":
-    server = socket.socket(family, socket.SOCK_STREAM)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind((sys.argv[2], 7000))
-    server.listen(1)
-    open(sys.argv[3], "w").close()
-    server.settimeout(20)
-    peer = server.accept()[0]
-    peer.settimeout(20)
-    got = 0
-    while data := peer.recv(1 << 20):
-        want.update(data)
-        got += len(data)
-    print(got, want.hexdigest())
-else:
-    peer = socket.create_connection((sys.argv[2], 7000), 20)
-    peer.settimeout(20)
-    block = random.Random(1).randbytes((1 << 20) + 13)
-    sent = 0
-    while sent < int(sys.argv[3]) << 20:
-        peer.sendall(block)
-        want.update(block)
-        sent += len(block)
-    peer.close()
-    print(sent, want.hexdigest())
-PY
 cat >"$WORK/echo.py" <<'PY'
 # echo.py serve ADDRESS READY-FILE | ask ADDRESS segments|whole: datagrams of many sizes there and back, with "segments" also a row
 # that the sender's kernel cuts up as late as it can (UDP_SEGMENT); each must come back as it went.
@@ -84,10 +53,10 @@ PY
 stream() { # FROM TO ADDRESS
   local from=$1 to=$2 address=$3 taker
   rm -f "$WORK/ready"
-  in_ns "$to" timeout "$(slow 40)" python3 "$WORK/stream.py" take "$address" "$WORK/ready" >"$WORK/taken" & taker=$!
+  in_ns "$to" timeout "$(slow 40)" "$KNET_SOURCE/tests/netns/tcp-stream" take "$address" "$WORK/ready" >"$WORK/taken" & taker=$!
   PIDS+=("$taker")
   eventually 10 test -e "$WORK/ready"
-  in_ns "$from" timeout "$(slow 40)" python3 "$WORK/stream.py" give "$address" $((KNET_SLOW > 1 ? 4 : 24)) >"$WORK/given" || die "stream $from to $address"
+  in_ns "$from" timeout "$(slow 40)" "$KNET_SOURCE/tests/netns/tcp-stream" give "$address" $((KNET_SLOW > 1 ? 4 : 24)) >"$WORK/given" || die "stream $from to $address"
   wait "$taker" || die "stream $from to $address was not taken"
   [[ $(cat "$WORK/given") == $(cat "$WORK/taken") ]] || die "stream $from to $address changed: $(cat "$WORK/given" "$WORK/taken")"
 }
