@@ -107,7 +107,7 @@ class Ipip : public Mode {
     tunnel.last_metric = kLastMetric;
     add_tun_tunnel(tunnel, *this, view, config, peers, receive, out);
   }
-  std::unique_ptr<Service> service() const override { return make_tunnel_service(device_name()); }
+  std::unique_ptr<Service> service(const ServiceHost&) const override { return make_tunnel_service(device_name()); }
 
  private:
   void by_kernel(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,

@@ -88,7 +88,7 @@ class Udp : public Mode {
     tunnel.last_metric = kLastMetric;
     add_tun_tunnel(tunnel, *this, view, config, peers, receive, out);
   }
-  std::unique_ptr<Service> service() const override { return make_tunnel_service(DevName("knet.udp")); }
+  std::unique_ptr<Service> service(const ServiceHost&) const override { return make_tunnel_service(DevName("knet.udp")); }
 };
 
 }  // namespace

@@ -165,7 +165,7 @@ void AgentLoop::follow_with_services() {
   if (desired != serviced_) {
     for (const Mode* mode : mode_registry().all()) {
       if (services_.contains(mode) || !takes_part(*view, *mode)) continue;
-      if (auto service = mode->service()) services_.emplace(mode, Running{std::move(service), Clock::now()});
+      if (auto service = mode->service({})) services_.emplace(mode, Running{std::move(service), Clock::now()});
     }
     serviced_ = desired;
   }

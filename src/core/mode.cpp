@@ -56,6 +56,7 @@ void ModeState::add(TunnelPump pump) {
   out_.pumps.push_back(std::move(pump));
 }
 
+void ModeState::hold(Kind kind) { out_.hold.set(static_cast<size_t>(kind)); }
 void ModeState::add(NftHook hook, NftRule rule) { out_.mode_rules.emplace_back(hook, std::move(rule)); }
 
 void ModeState::add(Route route, uint32_t peer) {

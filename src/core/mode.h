@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -49,6 +50,8 @@ class ModeState {
   void add(const TunnelPeer& peer_entry, uint32_t peer);
   /// What userspace carries, or answers for where the kernel's path passes a packet on. One for each device.
   void add(TunnelPump pump);
+  /// Nothing of this kind is removed as unwanted as long as this is said (after a start, until all is learned again).
+  void hold(Kind kind);
   /// A rule of table knet in a filter chain (policy accept) of this hook, before anybody's usual filter priority.
   void add(NftHook hook, NftRule rule);
   /// An IPv4 route with a gateway gets its Nexthop too (by_nexthop).
@@ -63,6 +66,19 @@ class ModeState {
   uint16_t producer_;
 };
 
+/// What a service hands back to the agent; any thread.
+struct ServiceHost {
+  /// bgp::Speaker::OnLearned.
+  std::function<void(std::shared_ptr<const std::vector<LearnedRoute>>, bool whole)> learned;
+};
+
+/// A question that a service answers beside the loop, from the status server: {"bgp/peers", {}},
+/// {"bgp/routes", {{"received","10.0.0.1"}}}, {"bgp/reset", {{"peer","10.0.0.1"},{"kind","in"}}}.
+struct ServiceQuestion {
+  std::string what;
+  std::vector<std::pair<std::string, std::string>> words;
+};
+
 /// A mode's runtime part (a userspace pump, a BGP speaker), with threads of its own. The agent makes it when the mode is
 /// first announced, received or spoken by a peer, and lets it go when it no longer is; destruction stops and joins.
 /// The calls come from the agent's loop and may not block.
@@ -71,6 +87,13 @@ class Service {
   virtual ~Service() = default;
   /// After each turn of the loop: the state that was just brought about, as far as it could be.
   virtual void follow(const ClusterView& view, const DesiredState& desired) = 0;
+  /// On any thread: JSON, or nothing if it is no question for this service. Throws Error{usage} for wrong words.
+  virtual std::optional<std::string> answer(const ServiceQuestion& question) {
+    (void)question;
+    return std::nullopt;
+  }
+  /// The node leaves the cluster for good, by `knet leave`, rather than being restarted. Before destruction.
+  virtual void part() {}
   /// What is wrong with it now, one line each; empty: all is well.
   virtual std::vector<std::string> troubles() const { return {}; }
   /// Unlike the others on any thread. Counters since it began, for metrics:
@@ -124,7 +147,12 @@ class Mode {
   /// `config`: the cluster's, with this mode's name and options (NetworkConfig::as_mode), whichever mode is current.
   virtual void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
                        ModeState& out) const = 0;
-  virtual std::unique_ptr<Service> service() const { return nullptr; }
+  /// Whether planning looks at LocalNode::host_routes.
+  virtual bool asks_host_routes() const { return false; }
+  virtual std::unique_ptr<Service> service(const ServiceHost& host) const {
+    (void)host;
+    return nullptr;
+  }
 };
 
 class ModeRegistry {

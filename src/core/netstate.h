@@ -247,6 +247,14 @@ struct Nexthop {
 
 enum class RouteType : uint8_t { unicast, blackhole, unreachable, prohibit, throw_, local, other };
 
+/// A further next hop of a multipath route; all weigh the same.
+struct RouteHop {
+  DevName dev;
+  IpAddr via;
+  bool onlink = false;
+  auto operator<=>(const RouteHop&) const = default;
+};
+
 struct Route {
   static constexpr Kind kKind = Kind::route;
   static constexpr uint32_t kMainTable = 254;
@@ -262,7 +270,8 @@ struct Route {
   bool by_nexthop = false;   // refer to the Nexthop (dev, via) rather than carry the gateway
   uint8_t protocol = kProtocol;
   uint32_t mtu = 0;          // 0: the device's
-  bool multipath = false;    // observed only: more than one next hop (a foreign route)
+  std::vector<RouteHop> others;  // ECMP: sorted, besides (dev, via); never with by_nexthop. With them (dev, via) is the least of all
+  bool multipath = false;    // observed only: next hops beyond what is told here (a group's, or of different weights)
   bool dead = false;         // observed only: RTNH_F_DEAD or LINKDOWN
   Origin origin;
   using Key = std::tuple<uint32_t, Prefix, uint32_t>;

@@ -79,6 +79,7 @@ struct DesiredState {
   NetState net;
   std::vector<TunnelPump> pumps;       // what the modes' services carry; not the plane's
   std::vector<std::pair<NftHook, NftRule>> mode_rules;  // compose makes them part of table knet
+  Kinds hold;                          // kinds of which nothing is removed now as unwanted: more is still to be learned
   std::vector<std::string> producers;  // Origin::producer
   std::vector<std::string> peers;      // Origin::peer: name or address of the peer's node, for people
   std::vector<std::string> notices;    // "n3 192.168.78.3 is not on link: host-gw can't reach it"

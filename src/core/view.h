@@ -2,9 +2,11 @@
 // and kernel), never changed in place by anybody who holds it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "core/bgp.h"
 #include "core/config.h"
 #include "core/endpoint.h"
 #include "core/lease.h"
@@ -36,6 +38,16 @@ struct KernelFeatures {
   bool operator==(const KernelFeatures&) const = default;
 };
 
+/// A route of the host's own (main table, another protocol than ours, outside of the cluster's networks), by which next
+/// hops that are not on link are found.
+struct HostRoute {
+  Prefix dst;                    // length 0: the default route
+  DevName dev;
+  IpAddr via;                    // not set: on link
+  uint32_t metric = 0;
+  auto operator<=>(const HostRoute&) const = default;
+};
+
 /// This node. Host facts are those that compose's decisions rest on, taken from observe().
 struct LocalNode {
   std::string name;
@@ -53,13 +65,17 @@ struct LocalNode {
   KernelFeatures kernel;             // probed only where a mode in use asks (Mode::asks_kernel)
   WireguardKey wireguard_key{};      // public; zero before there is one
   std::string wireguard_key_file;    // the private one: <state-dir>/wg.key
+  std::vector<HostRoute> host_routes;  // read only where a mode in use asks (Mode::asks_host_routes); sorted, at most 4,096
+  bool restarted = false;            // an agent of this node ran in this mode since boot: a BGP peer may still hold our routes
 };
 
-/// A route learned by BGP: seam for bgp mode. Sorted by prefix; more than one next hop is ECMP.
+/// A route learned by BGP. The next hops are BGP's own, not resolved yet.
 struct LearnedRoute {
   Prefix dst;
-  std::vector<IpAddr> next_hops;
-  std::string peer;
+  IpAddr next_hop;               // the best route's
+  IpAddr peer;                   // who told it
+  std::vector<IpAddr> others;    // ECMP: the further ones
+  bool operator==(const LearnedRoute&) const = default;
 };
 
 struct ClusterView {
@@ -68,7 +84,9 @@ struct ClusterView {
   std::vector<Lease> leases;         // peers only, sorted by (subnet, subnet6)
   std::vector<std::string> names;    // node name (or address) of each lease, same length; for people
   std::vector<Endpoint> endpoints;   // pods of this node
-  std::vector<LearnedRoute> learned;
+  BgpView bgp;
+  std::shared_ptr<const std::vector<LearnedRoute>> learned;  // sorted by dst; null: nothing yet
+  bool learned_whole = false;        // false: more may come after a start; nothing that is there is taken away for it
   Revision rev = 0;
 };
 
