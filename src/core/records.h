@@ -62,6 +62,16 @@ struct StorePaths {
   std::string schema() const { return knet() + "schema"; }
   std::string nodes() const { return knet() + "nodes/"; }
   std::string node(std::string_view name) const { return nodes() + std::string(name); }
+  /// Who holds that subnet, beside the lease and under its TTL lease: a node record.
+  std::string holders() const { return knet() + "holders/"; }
+  /// A node without a subnet: a node record under a TTL lease like a subnet's.
+  std::string speakers() const { return knet() + "speakers/"; }
+  std::string speaker(std::string_view node) const { return speakers() + std::string(node); }
+  std::string bgp_config() const { return knet() + "bgp/config"; }
+  std::string bgp_peers() const { return knet() + "bgp/peers/"; }
+  std::string bgp_peer(std::string_view name) const { return bgp_peers() + std::string(name); }
+  std::string specs() const { return knet() + "specs/"; }
+  std::string spec(std::string_view node) const { return specs() + std::string(node); }
   std::string reservations() const { return knet() + "reservations/"; }
   std::string reservation(std::string_view key) const { return reservations() + std::string(key); }
 };

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/bgp.h"
 #include "core/config.h"
 #include "core/lease.h"
 #include "core/records.h"
@@ -49,6 +50,14 @@ struct Acquired {
   std::vector<std::string> notices;  // "10.244.3.0/24 taken over from n3, which is silent"
 };
 
+/// Our speakers/<node>, of a node without a subnet.
+struct Speaking {
+  LeaseId lease = 0;
+  Revision rev = 0;
+  std::string value;
+  Presence presence;
+};
+
 /// One key of subnets/ and all that is known about who holds it.
 struct LeaseRow {
   std::string key;                         // after "subnets/"
@@ -66,7 +75,8 @@ struct LeaseTable {
   Revision rev = 0;
 };
 
-enum class NodeState { ready, silent, flannel, joining };  // joining: presence without a lease
+/// joining: presence without a lease. gone: nothing but what `knet node set` said of it.
+enum class NodeState { ready, silent, flannel, joining, gone };
 struct NodeRow {
   std::string name;                  // or the address of a flannel node
   NodeState state = NodeState::ready;
@@ -74,6 +84,8 @@ struct NodeRow {
   std::vector<LeaseRow> leases;      // none while it joins
   std::optional<std::chrono::seconds> seen;  // since its last sign of life, if expiry was asked for
   std::string version;
+  std::optional<NodeSpec> spec;      // what was set for it; of a node that is not there too (state gone)
+  bool no_pods = false;              // it has no subnet and asks for none: speakers/<node>
 };
 struct NodeTable {
   std::vector<NodeRow> rows;  // by name
@@ -86,6 +98,16 @@ struct ReservationRow {
   std::string key;   // after "reservations/"
   std::string node;
   bool in_use = false;
+};
+
+/// bgp/peers/ and specs/, with what of them could not be read.
+struct BgpPeerTable {
+  std::vector<BgpPeerSpec> rows;      // by name
+  std::vector<std::string> problems;  // "knet/bgp/peers/tor1: ..."
+};
+struct NodeSpecTable {
+  std::vector<NodeSpec> rows;  // by node
+  std::vector<std::string> problems;
 };
 
 struct ClusterSnapshot;  // store/cluster_snapshot.h
@@ -139,7 +161,35 @@ class ClusterStore {
     bool reservation = false;  // give up its reservations too
     bool force = false;        // also where life can't be seen (flanneld)
   };
-  /// Frees what a dead node left: leases, records, endpoints. `name` is a node's name or a flannel node's address.
+  /// bgp/config; what is not set there, or no such key: the usual values. Throws Error{config} naming the key if it can't
+  /// be read.
+  BgpConfig load_bgp_config();
+  /// Reads, lets `change` alter it, writes by compare-and-swap, again if somebody else was first. An unreadable value is
+  /// not overwritten: Error{config}. False: `change` altered nothing, nothing was written. `change` may throw.
+  bool update_bgp_config(const std::function<void(BgpConfig&)>& change);
+  BgpPeerTable list_bgp_peers();
+  /// False: there is a peer of that name.
+  bool create_bgp_peer(const BgpPeerSpec& peer);
+  /// Nothing: there is none. Else whether it differs now. `change` may not touch the name.
+  std::optional<bool> update_bgp_peer(const std::string& name, const std::function<void(BgpPeerSpec&)>& change);
+  /// False: there is none. One that can't be read can be removed too.
+  bool remove_bgp_peer(const std::string& name);
+  NodeSpecTable list_node_specs();
+  /// Creates it if there is none, removes it if nothing is set any more. False: nothing was altered. An unreadable one is
+  /// an Error{config}.
+  bool update_node_spec(const std::string& node, const std::function<void(NodeSpec&)>& change);
+
+  /// Takes part without a subnet: claims the name (presence), and writes speakers/<node> under a TTL lease of its own.
+  /// The same errors as acquire's for a name that another live machine has.
+  Speaking speak(const NodeRecord& node);
+  /// Writes the record if it differs from what was written last. Nothing: it is gone or somebody else's; speak again.
+  std::optional<Speaking> update_speaking(const Speaking& ours, const NodeRecord& node);
+  /// False: it has ended; speak again.
+  bool renew(const Speaking& ours);
+  /// Takes speakers/<node> away.
+  void end_speaking(const Speaking& ours, const std::string& node);
+
+  /// Frees what a dead node left: leases, records, endpoints, and what `knet node set` said of it. `name` is a node's name or a flannel node's address.
   /// What was removed, for people; empty if nothing of that name is known. Throws Error{conflict} for a live node.
   std::vector<std::string> remove_node(const std::string& name, const Removal& options);
 
