@@ -73,6 +73,14 @@ for n in 1 2 3; do pod n$n p1; done
 ping_all() { local a b; for a in n1 n2 n3; do for b in n1 n2 n3; do [[ $a == "$b" ]] || can_ping $a-p1 "${POD_IP[$b-p1]}" || return 1; done; done; }
 eventually 5 ping_all
 
+# may_lose PATH: of 1,000 pings. Before 6.6 there is no tcx: the clsact that comes and goes with a bpf path empties the uplink's
+# queue once each (man knet-mode).
+may_lose() {
+  local major minor rest
+  IFS=.- read -r major minor rest < <(uname -r)
+  if [[ $1 == bpf || ${LAST_PATH:-kernel} == bpf ]] && (( major * 100 + minor < 606 )); then echo 5; else echo 0; fi
+}
+
 # change MODE [ARGUMENT...]: with traffic between all pods; tells what was lost on the way.
 change() {
   local mode=$1 before path
@@ -95,7 +103,7 @@ change() {
   done
   printf '%-8s -> %-8s %-7s %2d of %d pings lost, TCP paused %d ms at most\n' "$before" "$mode" "$path" "$LOST" "$SENT" "$PAUSE"
   if [[ $path != user && ${LAST_PATH:-kernel} != user ]]; then
-    [[ $LOST -eq 0 ]] || die "$LOST packets lost from $before to $mode"
+    [[ $LOST -le $(( $(may_lose "$path") * SENT / 1000 )) ]] || die "$LOST packets lost from $before to $mode"
     [[ $PAUSE -lt 1000 ]] || die "the TCP stream paused for $PAUSE ms"
   fi
   LAST_PATH=$path
