@@ -51,6 +51,14 @@ std::shared_ptr<const Published::State> Published::get() const {
   return state_;
 }
 
+std::optional<std::string> Published::answer(const ServiceQuestion& question) const {
+  const auto state = get();
+  for (const auto& weak : state->services)
+    if (const auto service = weak.lock())
+      if (auto answer = service->answer(question)) return answer;
+  return std::nullopt;
+}
+
 StatusSnapshot Published::status() const {
   const auto state = get();
   StatusSnapshot status = state->status;

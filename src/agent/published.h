@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,14 @@ class Published {
     std::shared_ptr<const ClusterView> view;
     std::shared_ptr<const DesiredState> desired;
     Failures failures;
-    std::vector<std::weak_ptr<const Service>> services;  // of the modes; held only while they are asked
+    std::vector<std::weak_ptr<Service>> services;  // of the modes; held only while they are asked
   };
   /// `endpoints`: the directory of the pods' records.
   explicit Published(std::filesystem::path endpoints) : endpoints_(std::move(endpoints)) {}
   void set(State state);
   std::shared_ptr<const State> get() const;
+  /// What a service says to it, asked on the calling thread; nothing if none does.
+  std::optional<std::string> answer(const ServiceQuestion& question) const;
   /// The status with the modes' counters as of now, asked on the calling thread.
   StatusSnapshot status() const;
 

@@ -49,21 +49,53 @@ HttpAnswer parse_answer(const std::string& bytes, const std::string& where) {
 
 std::optional<HttpAnswer> ask_either(const NodePaths& paths, const std::string& path,
                                      std::chrono::milliseconds timeout) {
-  std::optional<HttpAnswer> answer;
   try {
-    answer = ask_agent(paths.agent_socket(), path, timeout);
+    return ask_agent(paths.agent_socket(), path, timeout);
   } catch (const Error&) {
-    answer = ask_agent(paths.status_socket(), path, timeout);
+    return ask_agent(paths.status_socket(), path, timeout);
   }
+}
+
+std::optional<HttpAnswer> ask_for(const NodePaths& paths, const std::string& path, std::chrono::milliseconds timeout) {
+  std::optional<HttpAnswer> answer = ask_either(paths, path, timeout);
   if (answer && answer->status != 200)
     fail(ErrorKind::kernel, "the agent answers {} to {}: {}", answer->status, path, printable(trim(answer->body), 200));
   return answer;
 }
 
-}  // namespace
+std::string percent_encoded(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '.' || c == '_' || c == '~';
+    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return out;
+}
 
-std::optional<HttpAnswer> ask_agent(const std::filesystem::path& socket, const std::string& path,
-                                    std::chrono::milliseconds timeout) {
+std::string path_of(const ServiceQuestion& question) {
+  std::string path = "/v1/" + question.what;
+  char before = '?';
+  for (const auto& [word, value] : question.words) {
+    path += before + percent_encoded(word) + "=" + percent_encoded(value);
+    before = '&';
+  }
+  return path;
+}
+
+std::string body_of(const NodePaths& paths, std::optional<HttpAnswer> answer) {
+  if (!answer)
+    fail(ErrorKind::kernel, "no agent runs here ({}); start it with: systemctl start knet, or: knet agent",
+         paths.agent_socket().string());
+  if (answer->status == 200) return std::move(answer->body);
+  const ErrorKind kind = answer->status == 404   ? ErrorKind::unsupported
+                         : answer->status == 400 ? ErrorKind::usage
+                                                 : ErrorKind::kernel;
+  fail(kind, "{}", printable(trim(answer->body), 500));
+}
+
+std::optional<HttpAnswer> request(std::string_view method, const std::filesystem::path& socket, const std::string& path,
+                                  std::chrono::milliseconds timeout) {
   const std::string where = socket.string();
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -76,8 +108,9 @@ std::optional<HttpAnswer> ask_agent(const std::filesystem::path& socket, const s
     if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR) return std::nullopt;
     throw_errno(errno, "ask the agent at {}", where);
   }
-  const std::string request = fmt::format("GET {} HTTP/1.1\r\nHost: knet\r\nConnection: close\r\n\r\n", path);
-  if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
+  const std::string text = fmt::format("{} {} HTTP/1.1\r\nHost: knet\r\nConnection: close\r\n{}\r\n", method, path,
+                                       method == "POST" ? "Content-Length: 0\r\n" : "");
+  if (::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()))
     throw_errno(errno, "ask the agent at {}", where);
   std::string bytes;
   for (;;) {
@@ -94,14 +127,34 @@ std::optional<HttpAnswer> ask_agent(const std::filesystem::path& socket, const s
   return parse_answer(bytes, where);
 }
 
+}  // namespace
+
+std::optional<HttpAnswer> ask_agent(const std::filesystem::path& socket, const std::string& path,
+                                    std::chrono::milliseconds timeout) {
+  return request("GET", socket, path, timeout);
+}
+
+std::optional<HttpAnswer> post_to_agent(const std::filesystem::path& socket, const std::string& path,
+                                        std::chrono::milliseconds timeout) {
+  return request("POST", socket, path, timeout);
+}
+
+std::string ask_agent(const NodePaths& paths, const ServiceQuestion& question, std::chrono::milliseconds timeout) {
+  return body_of(paths, ask_either(paths, path_of(question), timeout));
+}
+
+std::string tell_agent(const NodePaths& paths, const ServiceQuestion& question, std::chrono::milliseconds timeout) {
+  return body_of(paths, post_to_agent(paths.agent_socket(), path_of(question), timeout));
+}
+
 std::optional<StatusSnapshot> fetch_status(const NodePaths& paths, std::chrono::milliseconds timeout) {
-  auto answer = ask_either(paths, "/v1/status", timeout);
+  auto answer = ask_for(paths, "/v1/status", timeout);
   if (!answer) return std::nullopt;
   return parse_status(answer->body);
 }
 
 std::optional<std::vector<RouteRow>> fetch_routes(const NodePaths& paths, std::chrono::milliseconds timeout) {
-  auto answer = ask_either(paths, "/v1/routes", timeout);
+  auto answer = ask_for(paths, "/v1/routes", timeout);
   if (!answer) return std::nullopt;
   return parse_routes(answer->body);
 }

@@ -73,6 +73,57 @@ std::pair<std::string, int> parse_listen(const std::string& address) {
 
 }  // namespace
 
+namespace {
+
+ServiceQuestion question_of(const httplib::Request& request) {
+  ServiceQuestion question;
+  question.what = request.path.substr(std::string_view("/v1/").size());
+  for (const auto& [word, value] : request.params) question.words.emplace_back(word, value);
+  return question;
+}
+
+void answer_question(const StatusSource& source, const httplib::Request& request, httplib::Response& response) {
+  try {
+    if (auto json = source.question(question_of(request))) return response.set_content(std::move(*json), kJson);
+    response.status = 404;
+    response.set_content(source.unanswered() + "\n", kText);
+  } catch (const Error& error) {
+    if (error.kind != ErrorKind::usage) throw;
+    response.status = 400;
+    response.set_content(error.text + "\n", kText);
+  }
+}
+
+// What looks, on every socket that is not flanneld's.
+void serve_views(httplib::Server& server, const StatusSource& source) {
+  const auto answer = [&server](const char* at, const char* type, const std::function<std::string()>& text) {
+    server.Get(
+        at, [type, text](const httplib::Request&, httplib::Response& response) { response.set_content(text(), type); });
+  };
+  answer("/v1/status", kJson, source.status);
+  answer("/v1/routes", kJson, source.routes);
+  answer("/metrics", kPrometheus, source.metrics);
+  if (!source.question) return;
+  for (const char* at : {"/v1/bgp/peers", "/v1/bgp/routes"})
+    server.Get(at, [source](const httplib::Request& request, httplib::Response& response) {
+      answer_question(source, request, response);
+    });
+}
+
+void serve_changes(httplib::Server& server, const StatusSource& source) {
+  if (source.question)
+    server.Post("/v1/bgp/reset", [source](const httplib::Request& request, httplib::Response& response) {
+      answer_question(source, request, response);
+    });
+  if (source.leave)
+    server.Post("/v1/leave", [leave = source.leave](const httplib::Request&, httplib::Response& response) {
+      leave();
+      response.set_content("ok\n", kText);
+    });
+}
+
+}  // namespace
+
 struct StatusServer::Listener {
   httplib::Server server;
   std::filesystem::path socket;
@@ -106,7 +157,8 @@ void StatusServer::start(std::unique_ptr<Listener> listener) {
   listeners_.push_back(std::move(listener));
 }
 
-void StatusServer::serve_unix(const std::filesystem::path& path, unsigned mode, const std::string& group) {
+void StatusServer::serve_unix(const std::filesystem::path& path, unsigned mode, Access access,
+                              const std::string& group) {
   sockaddr_un limit_of;
   if (path.string().size() >= sizeof limit_of.sun_path)
     fail(ErrorKind::config, "{} is too long for a socket; give a shorter --run-dir", path.string());
@@ -115,14 +167,10 @@ void StatusServer::serve_unix(const std::filesystem::path& path, unsigned mode, 
   auto listener = std::make_unique<Listener>();
   httplib::Server& server = listener->server;
   limit(server);
-  auto answer = [&server](const char* at, const char* type, const std::function<std::string()>& text) {
-    server.Get(
-        at, [type, text](const httplib::Request&, httplib::Response& response) { response.set_content(text(), type); });
-  };
-  answer("/v1/status", kJson, source_.status);
-  answer("/v1/routes", kJson, source_.routes);
-  answer("/metrics", kPrometheus, source_.metrics);
-  answer("/healthz", kText, [] { return std::string("ok\n"); });
+  serve_views(server, source_);
+  if (access == Access::change) serve_changes(server, source_);
+  server.Get("/healthz",
+             [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", kText); });
   server.Get("/readyz", [unready = source_.unready](const httplib::Request&, httplib::Response& response) {
     const auto why = unready();
     response.status = why.empty() ? 200 : 503;
@@ -152,16 +200,7 @@ void StatusServer::serve_tcp(const std::string& address, bool as_flanneld) {
     response.status = why.empty() ? 200 : 503;
     response.set_content(why.empty() ? std::string(good) : lines(why), kText);
   });
-  if (!as_flanneld) {
-    auto answer = [&server](const char* at, const char* type, const std::function<std::string()>& text) {
-      server.Get(at, [type, text](const httplib::Request&, httplib::Response& response) {
-        response.set_content(text(), type);
-      });
-    };
-    answer("/v1/status", kJson, source_.status);
-    answer("/v1/routes", kJson, source_.routes);
-    answer("/metrics", kPrometheus, source_.metrics);
-  }
+  if (!as_flanneld) serve_views(server, source_);
   if (!server.bind_to_port(host, port)) throw_errno(errno, "listen on {}", address);
   start(std::move(listener));
 }
