@@ -76,13 +76,30 @@ NodeTable ClusterStore::list_nodes(std::string_view config_mode, bool with_expir
   }
   for (auto& [name, node] : seen.nodes) {
     NodeRow& row = rows[name];
-    if (row.leases.empty()) row.state = NodeState::joining;
+    if (row.leases.empty() && !seen.speakers.contains(name)) row.state = NodeState::joining;
     row.version = node.record.version;
     if (with_expiry && node.ttl != 0) {
       std::optional<std::chrono::seconds> left = store_.time_left(node.ttl);
       if (left && *left <= kPresenceTtl) row.seen = kPresenceTtl - *left;
     }
     row.record = std::move(node.record);
+  }
+  for (auto& [name, node] : seen.speakers) {
+    NodeRow& row = rows[name];
+    if (!row.leases.empty()) continue;  // left over
+    row.no_pods = true;
+    row.version = node.record.version;
+    if (!row.record) row.state = NodeState::silent;
+    if (!row.record && with_expiry && node.ttl != 0) {
+      std::optional<std::chrono::seconds> left = store_.time_left(node.ttl);
+      if (left && *left <= kLeaseTtl) row.seen = kLeaseTtl - *left;
+    }
+  }
+  for (auto& [name, spec] : seen.specs) {
+    const bool there = rows.contains(name);
+    NodeRow& row = rows[name];
+    if (!there) row.state = NodeState::gone;
+    row.spec = std::move(spec);
   }
   for (auto& [name, row] : rows) {
     row.name = name;
@@ -199,6 +216,12 @@ std::vector<std::string> ClusterStore::remove_node(const std::string& name, cons
     if (holding.ttl != 0 && named) store_.revoke(holding.ttl);
     removed.push_back("lease " + subnets_text(holding.lease) + (keep ? " (stays reserved)" : ""));
   }
+  if (auto speaker = seen.speakers.find(name); speaker != seen.speakers.end()) {
+    if (store_.remove(paths_.speaker(name))) removed.push_back("record of a node without pods");
+    if (speaker->second.ttl != 0) store_.revoke(speaker->second.ttl);
+  }
+  // Also one that can't be read: nothing else would take it away.
+  if (store_.remove(paths_.spec(name))) removed.push_back("settings made with knet node set");
   if (options.reservation) {
     for (const auto& [key, reservation] : seen.reservations) {
       if (reservation.node != name) continue;

@@ -81,11 +81,24 @@ ClusterSnapshot read_cluster(Store& store, const StorePaths& paths, std::string_
     }
   });
 
-  folder = paths.nodes();
+  const auto read_nodes = [&](const std::string& from, std::map<std::string, PresentNode>& to) {
+    store.for_each(from, [&](KeyValue&& item) {
+      try {
+        PresentNode node{parse_node(item.value), item.create_rev, item.lease};
+        to.emplace(tail(item.key, from), std::move(node));
+      } catch (const Error& error) {
+        problem(item.key, error.text);
+      }
+    });
+  };
+  read_nodes(paths.nodes(), seen.nodes);
+  read_nodes(paths.speakers(), seen.speakers);
+
+  folder = paths.specs();
   store.for_each(folder, [&](KeyValue&& item) {
+    const std::string node = tail(item.key, folder);
     try {
-      PresentNode node{parse_node(item.value), item.create_rev, item.lease};
-      seen.nodes.emplace(tail(item.key, folder), std::move(node));
+      seen.specs.emplace(node, parse_node_spec(node, item.value));
     } catch (const Error& error) {
       problem(item.key, error.text);
     }

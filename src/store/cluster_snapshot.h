@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/bgp.h"
 #include "core/lease.h"
 #include "core/records.h"
 #include "store/store.h"
@@ -17,7 +18,7 @@ namespace knet {
 /// Beside each lease that knet takes stands holders/<subnet key>, a node record under the same TTL lease: who holds it,
 /// which presence alone, gone after a minute, could not say of a silent node.
 inline std::string holder_path(const StorePaths& paths, std::string_view key) {
-  return paths.knet() + "holders/" + std::string(key);
+  return paths.holders() + std::string(key);
 }
 
 /// One well-named key of subnets/.
@@ -43,6 +44,8 @@ struct PresentNode {
 struct ClusterSnapshot {
   std::vector<Holding> holdings;                    // by key
   std::map<std::string, PresentNode> nodes;         // by name
+  std::map<std::string, PresentNode> speakers;      // nodes without a subnet, by name
+  std::map<std::string, NodeSpec> specs;            // by node
   std::map<std::string, Reservation> reservations;  // by subnet key
   std::map<std::string, Revision> reservation_revs;
   std::vector<std::string> problems;

@@ -179,15 +179,15 @@ class ClusterStore {
   /// an Error{config}.
   bool update_node_spec(const std::string& node, const std::function<void(NodeSpec&)>& change);
 
-  /// Takes part without a subnet: claims the name (presence), and writes speakers/<node> under a TTL lease of its own.
-  /// The same errors as acquire's for a name that another live machine has.
+  /// Takes part without a subnet: claims the name (presence), gives back what subnet this node holds, and writes
+  /// speakers/<node> under a TTL lease of its own. Throws Error{conflict} if another live machine has our name.
   Speaking speak(const NodeRecord& node);
   /// Writes the record if it differs from what was written last. Nothing: it is gone or somebody else's; speak again.
   std::optional<Speaking> update_speaking(const Speaking& ours, const NodeRecord& node);
   /// False: it has ended; speak again.
   bool renew(const Speaking& ours);
-  /// Takes speakers/<node> away.
-  void end_speaking(const Speaking& ours, const std::string& node);
+  /// Takes speakers/<node> away, if it is there and this machine's.
+  bool end_speaking(const std::string& node, const std::string& machine_id);
 
   /// Frees what a dead node left: leases, records, endpoints, and what `knet node set` said of it. `name` is a node's name or a flannel node's address.
   /// What was removed, for people; empty if nothing of that name is known. Throws Error{conflict} for a live node.
