@@ -1,0 +1,151 @@
+#include "modes/common/bgp_service.h"
+
+#include <fmt/core.h>
+
+#include <mutex>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "bgp/speaker.h"
+#include "modes/common/bgp_answers.h"
+#include "modes/common/speaker_plan.h"
+
+namespace knet {
+namespace {
+
+constexpr int kMostRoutes = 100'000;  // of one answer
+
+std::string listen_text(const IpAddr& address, uint16_t port) {
+  return address.is_v6() ? fmt::format("[{}]:{}", address.str(), port) : fmt::format("{}:{}", address.str(), port);
+}
+
+IpAddr address_word(std::string_view name, const std::string& text) {
+  const auto address = IpAddr::parse(text);
+  if (!address) fail(ErrorKind::usage, "{} {} is no IP address", name, text);
+  return *address;
+}
+
+bgp::RouteQuery route_query(const ServiceQuestion& question) {
+  bgp::RouteQuery query;
+  query.limit = kMostRoutes;
+  for (const auto& [name, text] : question.words) {
+    if (name == "received" || name == "advertised") {
+      if (query.of != bgp::RouteQuery::Of::all) fail(ErrorKind::usage, "received and advertised exclude each other");
+      query.of = name == "received" ? bgp::RouteQuery::Of::received : bgp::RouteQuery::Of::advertised;
+      query.peer = address_word(name, text);
+    } else if (name == "prefix") {
+      query.prefix = Prefix::parse(text);
+      if (!query.prefix) {
+        const auto address = IpAddr::parse(text);
+        if (!address) fail(ErrorKind::usage, "prefix {} is neither a prefix nor an address", text);
+        query.prefix = Prefix::host(*address);
+      }
+    } else if (name == "limit") {
+      const auto limit = parse_int(text);
+      if (!limit || *limit < 1 || *limit > kMostRoutes) fail(ErrorKind::usage, "limit {} is no number from 1 to {}", text, kMostRoutes);
+      query.limit = static_cast<size_t>(*limit);
+    } else {
+      fail(ErrorKind::usage, "bgp/routes knows no word '{}'", name);
+    }
+  }
+  return query;
+}
+
+class BgpService : public Service {
+ public:
+  explicit BgpService(ServiceHost host) : host_(std::move(host)) {}
+
+  void follow(const ClusterView& view, const DesiredState&) override {
+    bgp::SpeakerConfig config = plan_speaker(view, view.config.as_mode("bgp"));
+    BgpFacts facts;
+    facts.node = view.self.name;
+    facts.asn = config.rib.asn;
+    facts.id = config.rib.id;
+    facts.cluster_id = config.rib.cluster_id;
+    facts.mesh = view.bgp.config.mesh;
+    for (const IpAddr& address : config.listen) facts.listen.push_back(listen_text(address, config.port));
+    std::shared_ptr<bgp::Speaker> speaker;
+    {
+      std::lock_guard lock(mutex_);
+      if (!speaker_) speaker_ = std::make_shared<bgp::Speaker>(host_.learned, view.self.restarted);
+      speaker = speaker_;
+      facts_ = std::move(facts);
+    }
+    speaker->configure(std::move(config));
+  }
+
+  std::vector<std::string> troubles() const override {
+    const auto [speaker, facts] = running();
+    return speaker ? speaker->troubles() : std::vector<std::string>{};
+  }
+
+  void part() override {
+    if (const auto [speaker, facts] = running(); speaker) speaker->stop("node " + facts.node + " leaves the cluster");
+  }
+
+  std::vector<std::pair<std::string, uint64_t>> counters() const override {
+    const auto [speaker, facts] = running();
+    if (!speaker) return {};
+    std::vector<std::pair<std::string, uint64_t>> out;
+    uint64_t in = 0, sent = 0;
+    for (const bgp::PeerStatus& peer : speaker->peers()) {
+      in += peer.messages_in;
+      sent += peer.messages_out;
+    }
+    out.emplace_back("bgp_messages{direction=\"in\"}", in);
+    out.emplace_back("bgp_messages{direction=\"out\"}", sent);
+    return out;
+  }
+
+  std::optional<std::string> answer(const ServiceQuestion& question) override {
+    if (!question.what.starts_with("bgp/")) return std::nullopt;
+    const auto [speaker, facts] = running();
+    if (!speaker) fail(ErrorKind::config, "bgp has not begun on this node yet");
+    if (question.what == "bgp/peers") return format_peers_answer(facts, speaker->troubles(), speaker->peers());
+    if (question.what == "bgp/routes") return format_routes_answer(facts, speaker->routes(route_query(question)));
+    if (question.what == "bgp/reset") return reset(*speaker, question);
+    return std::nullopt;
+  }
+
+ private:
+  std::pair<std::shared_ptr<bgp::Speaker>, BgpFacts> running() const {
+    std::lock_guard lock(mutex_);
+    return {speaker_, facts_};
+  }
+
+  static std::string reset(bgp::Speaker& speaker, const ServiceQuestion& question) {
+    std::optional<IpAddr> peer;
+    bool all = false;
+    bgp::ResetKind kind = bgp::ResetKind::hard;
+    for (const auto& [name, text] : question.words) {
+      if (name == "peer") {
+        peer = address_word(name, text);
+      } else if (name == "all") {
+        all = true;
+      } else if (name == "kind") {
+        if (text != "hard" && text != "in" && text != "out")
+          fail(ErrorKind::usage, "kind {} is none of hard, in, out", text);
+        kind = text == "hard" ? bgp::ResetKind::hard : text == "in" ? bgp::ResetKind::in : bgp::ResetKind::out;
+      } else {
+        fail(ErrorKind::usage, "bgp/reset knows no word '{}'", name);
+      }
+    }
+    if (all == peer.has_value()) fail(ErrorKind::usage, "bgp/reset takes either a peer or all");
+    std::vector<std::string> done;
+    for (const bgp::PeerStatus& status : speaker.peers())
+      if (all || status.address == *peer) done.push_back(status.address.str());
+    speaker.reset(peer, kind);
+    return format_reset_answer(done);
+  }
+
+  ServiceHost host_;
+  mutable std::mutex mutex_;  // guards the two below; the speaker itself takes calls from any thread
+  std::shared_ptr<bgp::Speaker> speaker_;
+  BgpFacts facts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Service> make_bgp_service(ServiceHost host) { return std::make_unique<BgpService>(std::move(host)); }
+
+}  // namespace knet
