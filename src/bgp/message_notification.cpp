@@ -21,6 +21,7 @@ std::string_view code_name(uint8_t code) {
     case ErrorCode::state: return "state machine error";
     case ErrorCode::cease: return "cease";
     case ErrorCode::refresh: return "ROUTE-REFRESH message error";
+    case ErrorCode::send_hold: return "send hold timer expired";
   }
   return {};
 }
@@ -69,6 +70,7 @@ std::span<const std::string_view> subcode_names(uint8_t code) {
     case ErrorCode::open: return kOpen;
     case ErrorCode::update: return kUpdate;
     case ErrorCode::hold_timer: return {};
+    case ErrorCode::send_hold: return {};
     case ErrorCode::state: return kState;
     case ErrorCode::cease: return kCease;
     case ErrorCode::refresh: return kRefresh;
@@ -131,16 +133,16 @@ std::string detail(const Notification& notification) {
     return printable({reinterpret_cast<const char*>(data.data()) + 1, length});
   }
   if (code == ErrorCode::cease && subcode == kMaximumPrefixes && data.size() == 7) {
-    return fmt::format("limit {} of family {}/{}", load32(&data[3]), load16(data.data()), data[2]);
+    return fmt::format("limit {} of family {}/{}", get32(&data[3]), get16(data.data()), data[2]);
   }
   if (code == ErrorCode::header && subcode == header_error::kBadLength && data.size() == 2) {
-    return fmt::format("{} bytes", load16(data.data()));
+    return fmt::format("{} bytes", get16(data.data()));
   }
   if (code == ErrorCode::header && subcode == header_error::kBadType && !data.empty()) {
     return fmt::format("type {}", data[0]);
   }
   if (code == ErrorCode::open && subcode == open_error::kVersion && data.size() == 2) {
-    return fmt::format("it speaks version {}", load16(data.data()));
+    return fmt::format("it speaks version {}", get16(data.data()));
   }
   if (code == ErrorCode::update && subcode == update_error::kMissing && data.size() == 1)
     return attribute_name(data[0]);

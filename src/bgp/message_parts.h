@@ -12,8 +12,8 @@ namespace knet::bgp {
 inline constexpr uint16_t kAsTrans = 23456;  // RFC 6793
 inline constexpr uint8_t kUnicast = 1;       // SAFI
 
-/// Codes and subcodes of NOTIFICATION that the codec itself answers with (RFC 4271 4.5, RFC 7313).
-enum class ErrorCode : uint8_t { header = 1, open = 2, update = 3, hold_timer = 4, state = 5, cease = 6, refresh = 7 };
+/// Codes and subcodes of NOTIFICATION that the codec itself answers with (RFC 4271 4.5, RFC 7313, RFC 9687).
+enum class ErrorCode : uint8_t { header = 1, open = 2, update = 3, hold_timer = 4, state = 5, cease = 6, refresh = 7, send_hold = 8 };
 namespace header_error {
 inline constexpr uint8_t kNotSynchronized = 1, kBadLength = 2, kBadType = 3;
 }

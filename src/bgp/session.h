@@ -109,10 +109,64 @@ class Session {
   };
   const Counters& counters() const;
   const SessionConfig& config() const;
-  // Private part is the author's.
 
  private:
+  /// One TCP connection on its way: OPEN went out when it came.
+  struct Conn {
+    ConnId id = 0;
+    bool outgoing = false;
+    SessionState state = SessionState::open_sent;  // and on
+    bool confirmed = false;                        // their KEEPALIVE came, but one that may win is still open
+    Agreed agreed;                                 // from open_confirm on
+    std::vector<uint8_t> tail;                     // of a message that is not whole yet
+    std::optional<Millis> hold_at, keepalive_at, settle_at;
+  };
+
+  Conn* find(ConnId id);
+  Conn* other_than(ConnId id);
+  Conn* established();
+  Conn* in_state(SessionState state);
+  bool wins(const Conn& conn, const Open& theirs) const;
+  bool restarts(const Agreed& agreed) const;
+
+  void add(ConnId id, bool outgoing, Millis now);
+  void send(Conn& conn, std::vector<uint8_t> bytes);
+  void send(Conn& conn, const Notification& notification);
+  void close(ConnId id, Millis now);
+  void remove(ConnId id, Millis now);
+  void lose(const Conn& conn, std::string_view why, bool keep);
+  void refuse(Conn& conn, const Notification& notification, std::string why, Millis now, bool keep = false);
+  void end_all(Millis now, const std::optional<Notification>& notification, std::string_view why);
+  void hold_idle(Millis now);
+  void carry_on(Millis now);
+  void dial(Millis now);
+  void enter();
+  Millis jittered(Millis delay, uint32_t round) const;
+
+  void on_whole(ConnId id, Bytes message, Millis now);
+  void on_open(Conn& conn, const Open& open, Millis now);
+  void on_keepalive(Conn& conn, Millis now);
+  void on_update(Conn& conn, Update update);
+  void on_refresh(Conn& conn, const RouteRefresh& refresh);
+  void on_notification(Conn& conn, const Notification& notification, Millis now);
+  void establish(Conn& conn, Millis now);
+  void unexpected(Conn& conn, uint8_t type, Millis now);
+  void heard(Conn& conn, Millis now);
+
   SessionConfig config_;
+  IpAddr remote_;
+  bool started_ = false, restarting_ = false, forwarding_kept_ = false;
+  bool dialling_ = false;  // a Dial was not answered yet
+  std::vector<Conn> conns_;  // two at most
+  std::optional<Millis> retry_at_, idle_until_, send_hold_at_;
+  uint32_t tries_ = 0;   // dials since it was last established
+  uint32_t errors_ = 0;  // that led to idle hold, since it last stood for long
+  SessionState state_ = SessionState::idle;
+  Millis state_since_ = 0, now_ = 0;
+  std::string last_error_;
+  std::optional<Agreed> agreed_;
+  Counters counters_;
+  std::deque<SessionAction> actions_;
 };
 
 }  // namespace knet::bgp
