@@ -22,7 +22,7 @@ size_t least_length(uint8_t type) {
 
 MessageError bad_length(std::string_view what, size_t length) {
   uint8_t data[2];
-  store16(data, length);
+  put16(data, length);
   return error(ErrorCode::header, header_error::kBadLength, fmt::format("{} of {} bytes", what, length), data);
 }
 
@@ -33,7 +33,7 @@ Message decode_refresh(Bytes message) {
                  message.first(std::min(message.size(), kMaxMessage - kHeaderSize - 2)));
   }
   const uint8_t* body = message.data() + kHeaderSize;
-  const auto afi = known_family(load16(body), body[3]);
+  const auto afi = known_family(get16(body), body[3]);
   if (!afi || body[2] > 2) return UnknownRefresh{};
   return RouteRefresh{*afi, static_cast<RouteRefresh::Kind>(body[2])};
 }
@@ -46,7 +46,7 @@ MessageError error(ErrorCode code, uint8_t subcode, std::string why, Bytes data)
 
 void write_header(uint8_t* at, MessageType type, size_t length) {
   std::fill_n(at, 16, uint8_t{0xff});
-  store16(at + 16, length);
+  put16(at + 16, length);
   at[18] = static_cast<uint8_t>(type);
 }
 
@@ -64,7 +64,7 @@ std::variant<size_t, MessageError> message_length(Bytes bytes) {
     return error(ErrorCode::header, header_error::kNotSynchronized, "the message does not begin with BGP's marker");
   }
   if (bytes.size() < kHeaderSize) return size_t{0};
-  const size_t length = load16(&bytes[16]);
+  const size_t length = get16(&bytes[16]);
   if (length < kHeaderSize || length > kMaxMessage) return bad_length("message", length);
   return length;
 }

@@ -131,7 +131,7 @@ bool AttributeReader::next(Reader& field) {
   const Bytes from = field.rest();
   const uint8_t flags = from[0];
   const size_t head = flags & attribute_flag::kExtendedLength ? 4 : 3;
-  const size_t length = !field.has(head) ? 0 : head == 4 ? load16(&from[2]) : from[2];
+  const size_t length = !field.has(head) ? 0 : head == 4 ? get16(&from[2]) : from[2];
   type_ = from.size() > 1 ? from[1] : 0;
   whole_ = from.first(std::min(from.size(), head + length));
   if (!field.has(head) || !field.has(head + length)) {
@@ -237,7 +237,7 @@ void AttributeReader::read_next_hop() {
 
 void AttributeReader::read_number(std::optional<uint32_t>& into, Type) {
   if (value_.size() != 4) return withdraw_for_length();
-  into = load32(value_.data());
+  into = get32(value_.data());
 }
 
 void AttributeReader::read_internal(Type type) {

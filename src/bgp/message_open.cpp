@@ -208,7 +208,7 @@ void put_capabilities(Writer& out, const Open& open) {
   if (mine.graceful_restart) put_restart(out, *mine.graceful_restart);
   if (mine.four_octet_as) {
     uint8_t asn[4];
-    store32(asn, open.asn);
+    put32(asn, open.asn);
     put(out, Capability::four_octet_as, asn);
   }
   uint8_t room[4 * kAfis];

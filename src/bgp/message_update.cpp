@@ -97,8 +97,8 @@ size_t reach_in_own_fields(std::span<const Prefix> prefixes, const Attributes& a
   write_attributes(attributes, traits, true, writer);
   const size_t start = kAttributesAt + writer.size();
   if (writer.overflowed() || start + 5 > kMaxMessage) return 0;
-  store16(message + kHeaderSize, 0);
-  store16(message + kHeaderSize + 2, writer.size());
+  put16(message + kHeaderSize, 0);
+  put16(message + kHeaderSize + 2, writer.size());
   return pack(
       Afi::v4, prefixes, message, start, kMaxMessage, [](size_t at) { return at; }, out);
 }
@@ -119,11 +119,11 @@ size_t reach_in_mp(Afi afi, std::span<const Prefix> prefixes, const Attributes& 
   head.u8(0);
   const size_t start = kAttributesAt + head.size();
   if (tail.overflowed() || start + kLongestPrefix + tail.size() > kMaxMessage) return 0;
-  store16(message + kHeaderSize, 0);
+  put16(message + kHeaderSize, 0);
   const auto finish = [&](size_t at) {
     std::memcpy(message + at, others, tail.size());
-    store16(message + kHeaderSize + 2, at + tail.size() - kAttributesAt);
-    store16(message + kAttributesAt + 2, at - kAttributesAt - kMpHead);
+    put16(message + kHeaderSize + 2, at + tail.size() - kAttributesAt);
+    put16(message + kAttributesAt + 2, at - kAttributesAt - kMpHead);
     return at + tail.size();
   };
   return pack(afi, prefixes, message, start, kMaxMessage - tail.size(), finish, out);
@@ -213,18 +213,18 @@ size_t encode_withdraw(Afi afi, std::span<const Prefix> prefixes, std::vector<ui
   uint8_t message[kMaxMessage + kLongestPrefix];
   if (afi == Afi::v4) {
     const auto finish = [&](size_t at) {
-      store16(message + kHeaderSize, at - kHeaderSize - 2);
-      store16(message + at, 0);
+      put16(message + kHeaderSize, at - kHeaderSize - 2);
+      put16(message + at, 0);
       return at + 2;
     };
     return pack(afi, prefixes, message, kHeaderSize + 2, kMaxMessage - 2, finish, out);
   }
-  store16(message + kHeaderSize, 0);
+  put16(message + kHeaderSize, 0);
   Writer head({message + kAttributesAt, kMaxMessage - kAttributesAt});
   put_mp_head(head, Type::mp_unreach, afi);
   const auto finish = [&](size_t at) {
-    store16(message + kHeaderSize + 2, at - kAttributesAt);
-    store16(message + kAttributesAt + 2, at - kAttributesAt - kMpHead);
+    put16(message + kHeaderSize + 2, at - kAttributesAt);
+    put16(message + kAttributesAt + 2, at - kAttributesAt - kMpHead);
     return at;
   };
   return pack(afi, prefixes, message, kAttributesAt + head.size(), kMaxMessage, finish, out);

@@ -6,18 +6,9 @@
 #include <cstring>
 #include <span>
 
-namespace knet::bgp {
+#include "base/big_endian.h"
 
-inline uint16_t load16(const uint8_t* at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
-inline uint32_t load32(const uint8_t* at) { return uint32_t{load16(at)} << 16 | load16(at + 2); }
-inline void store16(uint8_t* at, size_t value) {
-  at[0] = static_cast<uint8_t>(value >> 8);
-  at[1] = static_cast<uint8_t>(value);
-}
-inline void store32(uint8_t* at, uint32_t value) {
-  store16(at, value >> 16);
-  store16(at + 2, value & 0xffff);
-}
+namespace knet::bgp {
 
 /// What is left of some bytes. Callers check has() first; a read beyond the end gives zeros and an empty rest.
 class Reader {
@@ -37,11 +28,11 @@ class Reader {
   }
   uint16_t u16() {
     const auto at = take(2);
-    return at.empty() ? uint16_t{0} : load16(at.data());
+    return at.empty() ? uint16_t{0} : get16(at.data());
   }
   uint32_t u32() {
     const auto at = take(4);
-    return at.empty() ? 0 : load32(at.data());
+    return at.empty() ? 0 : get32(at.data());
   }
 
  private:
@@ -62,12 +53,12 @@ class Writer {
   void u8(uint8_t value) { bytes(&value, 1); }
   void u16(size_t value) {
     if (!fits(2)) return;
-    store16(room_.data() + size_, value);
+    put16(room_.data() + size_, value);
     size_ += 2;
   }
   void u32(uint32_t value) {
     if (!fits(4)) return;
-    store32(room_.data() + size_, value);
+    put32(room_.data() + size_, value);
     size_ += 4;
   }
 
