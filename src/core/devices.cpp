@@ -33,6 +33,7 @@ Devices::Devices(const DesiredState& desired, const Observed& observed, const Ow
       plan_links_(links_wanted),
       whole_(observed.complete.test(static_cast<size_t>(Kind::link))),
       read_(whole_ || !observed.net.links.empty()) {
+  const bool may_leave = whole_ && plan_links_ && !desired.hold.test(static_cast<size_t>(Kind::link));
   const auto& seen = observed.net.links;
   const auto& want = want_.links;
   if (!read_) return;
@@ -45,7 +46,7 @@ Devices::Devices(const DesiredState& desired, const Observed& observed, const Ow
     device.here = found || !whole_;
     device.up = found ? seen[j].up : true;
     device.ours = found && own.owns(seen[j]);
-    device.leaves = found && !wanted && device.ours && whole_ && plan_links_;
+    device.leaves = found && !wanted && device.ours && may_leave;
     devices_.push_back(std::move(device));
     i += wanted ? 1 : 0;
     j += found ? 1 : 0;

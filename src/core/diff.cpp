@@ -57,6 +57,7 @@ constexpr std::array<std::string_view, kSlots> kSlotNames = {"remove links for r
 /// What was seen of an object, once it is known what happens to its device.
 enum class Fate : uint8_t {
   stays,
+  reduced,   // a multipath route that has lost some of its next hops, or is about to: still there, not as it was
   doubtful,  // its device lost it, or is about to: written over where wanted, else left to the next scan
   gone,
 };
@@ -65,6 +66,7 @@ class Diff {
  public:
   Diff(const DesiredState& desired, const Observed& observed, const Ownership& own, Kinds kinds)
       : want_(desired.net),
+        hold_(desired.hold),
         seen_(observed),
         own_(own),
         kinds_(kinds),
@@ -122,13 +124,24 @@ class Diff {
   // Whether ours, not wanted any more, is to be removed. What hangs on a link that goes needs no op.
   template <typename T>
   bool removable(const T& seen) {
-    if constexpr (requires { seen.dev; }) {
-      const Devices::Device* device = seen.dev ? devices_.find(seen.dev) : nullptr;
-      if (device != nullptr && device->leaves) return false;
+    if constexpr (std::is_same_v<T, Route>) {
+      if (goes_along(seen)) return false;
+    } else if constexpr (requires { seen.dev; }) {
+      if (leaves(seen.dev)) return false;
     }
     if constexpr (std::is_same_v<T, Route>)
       if (Ownership::is_pod_link(seen.dev.view()) && seen.dst.is_host()) return false;
     return owns(seen);
+  }
+
+  bool leaves(const DevName& dev) {
+    const Devices::Device* device = dev ? devices_.find(dev) : nullptr;
+    return device != nullptr && device->leaves;
+  }
+  // An IPv4 route goes with any of its devices (fib_sync_down_dev, net/ipv4/fib_semantics.c), an IPv6 one with the last.
+  bool goes_along(const Route& seen) {
+    if (seen.dst.is_v4()) return seen.any_dev([&](const DevName& dev) { return leaves(dev); });
+    return !seen.any_dev([&](const DevName& dev) { return !leaves(dev); });
   }
 
   static constexpr bool differs(const Address&, const Address&) { return false; }
@@ -151,7 +164,7 @@ class Diff {
   static bool differs(const Nexthop& want, const Nexthop& seen) { return want.onlink != seen.onlink; }
   static bool differs(const Route& want, const Route& seen) {
     return want.type != seen.type || want.protocol != seen.protocol || seen.multipath || want.dev != seen.dev ||
-           want.via != seen.via || want.src != seen.src || want.mtu != seen.mtu || want.by_nexthop != seen.by_nexthop ||
+           want.via != seen.via || want.others != seen.others || want.src != seen.src || want.mtu != seen.mtu || want.by_nexthop != seen.by_nexthop ||
            (!want.by_nexthop && want.onlink != seen.onlink);
   }
   static constexpr bool differs(const ForwardAccept&, const ForwardAccept&) { return false; }
@@ -161,16 +174,33 @@ class Diff {
 
   template <typename T>
   Fate fate(const T& seen) {
-    if constexpr (requires { seen.dev; }) {
-      const Devices::Device* device = seen.dev ? devices_.find(seen.dev) : nullptr;
-      if (device == nullptr) return Fate::stays;
-      if (device->fresh || !device->here) return Fate::gone;
-      constexpr bool lost_when_down =
-          std::is_same_v<T, Neighbor> || std::is_same_v<T, Nexthop> || std::is_same_v<T, Route>;
-      if (lost_when_down && device->set_up) return Fate::doubtful;
-      if (std::is_same_v<T, Neighbor> && device->mac_set) return Fate::doubtful;
-    }
+    if constexpr (requires { seen.dev; }) return fate_on<T>(seen.dev);
     return Fate::stays;
+  }
+  template <typename T>
+  Fate fate_on(const DevName& dev) {
+    const Devices::Device* device = dev ? devices_.find(dev) : nullptr;
+    if (device == nullptr) return Fate::stays;
+    if (device->fresh || !device->here) return Fate::gone;
+    constexpr bool lost_when_down =
+        std::is_same_v<T, Neighbor> || std::is_same_v<T, Nexthop> || std::is_same_v<T, Route>;
+    if (lost_when_down && device->set_up) return Fate::doubtful;
+    if (std::is_same_v<T, Neighbor> && device->mac_set) return Fate::doubtful;
+    return Fate::stays;
+  }
+  // The next hops over a device that was down are dead, but there: only the last one takes the route along. So it is in
+  // IPv6 with those of a device that is removed; in IPv4 any takes the whole route (fib_sync_down_dev, fib6_ifdown).
+  Fate fate_of_hops(const Route& seen) {
+    Fate best = Fate::gone, worst = Fate::stays;
+    seen.any_dev([&](const DevName& dev) {
+      const Fate one = fate_on<Route>(dev);
+      best = std::min(best, one);
+      worst = std::max(worst, one);
+      return false;
+    });
+    if (worst == Fate::gone && seen.dst.is_v4()) return Fate::gone;
+    if (best == worst) return best;
+    return best == Fate::stays ? Fate::reduced : Fate::doubtful;
   }
   // A tunnel's map lives in its filters: those on devices that stay carry it over to a tunnel that is made anew.
   Fate fate(const TunnelPeer& seen) {
@@ -192,7 +222,7 @@ class Diff {
     return false;
   }
   Fate fate(const Route& seen) {
-    const Fate by_device = fate<Route>(seen);
+    const Fate by_device = seen.others.empty() ? fate_on<Route>(seen.dev) : fate_of_hops(seen);
     if (by_device != Fate::stays || !seen.by_nexthop || !whole<Nexthop>()) return by_device;
     const auto& nexthops = seen_.net.nexthops;
     const Nexthop::Key key{seen.dev, seen.via};
@@ -217,7 +247,9 @@ class Diff {
     constexpr bool needs_up = std::is_same_v<T, Nexthop> || std::is_same_v<T, Route>;
     if constexpr (std::is_same_v<T, Filter>)  // on another's device, it must not lead into one of a stranger either
       if (want.tunnel != want.dev && !devices_.can_hold(want.tunnel, false)) return false;
-    if constexpr (requires { want.dev; })
+    if constexpr (std::is_same_v<T, Route>)
+      return !want.any_dev([&](const DevName& dev) { return !devices_.can_hold(dev, needs_up); });
+    else if constexpr (requires { want.dev; })
       return devices_.can_hold(want.dev, needs_up);
     else
       return true;
@@ -235,6 +267,10 @@ class Diff {
       }
       if (device != nullptr && device->fresh && device->ours) why = Why::recreate;
     }
+    if constexpr (std::is_same_v<T, Route>)
+      for (const RouteHop& hop : want.others)
+        if (const Devices::Device* device = devices_.find(hop.dev); device != nullptr && device->fresh && device->ours)
+          why = Why::recreate;
     if (possible(want)) slots_[slot].push_back({Verb::create, why, {T::kKind, false, index}});
   }
 
@@ -273,9 +309,9 @@ class Diff {
 
   template <typename T>
   void unwanted(uint32_t index, Slot drop) {
-    if (drop == kSlots || !whole<T>()) return;
+    if (drop == kSlots || !whole<T>() || hold_.test(static_cast<size_t>(T::kKind))) return;
     const T& seen = seen_.net.of<T>()[index];
-    if (fate(seen) == Fate::stays && removable(seen))
+    if (fate(seen) <= Fate::reduced && removable(seen))
       slots_[drop].push_back({Verb::remove, Why::unwanted, {T::kKind, true, index}});
   }
 
@@ -297,6 +333,7 @@ class Diff {
   }
 
   const NetState& want_;
+  const Kinds hold_;
   const Observed& seen_;
   const Ownership& own_;
   Kinds kinds_;

@@ -61,7 +61,8 @@ void ModeState::add(NftHook hook, NftRule rule) { out_.mode_rules.emplace_back(h
 
 void ModeState::add(Route route, uint32_t peer) {
   route.origin = {producer_, peer};
-  if (route.via.is_v4() && route.type == RouteType::unicast) {
+  order_hops(route);
+  if (route.others.empty() && route.via.is_v4() && route.type == RouteType::unicast) {
     route.by_nexthop = true;
     Nexthop nexthop;
     nexthop.dev = route.dev;
@@ -70,7 +71,7 @@ void ModeState::add(Route route, uint32_t peer) {
     nexthop.origin = route.origin;
     out_.net.nexthops.push_back(nexthop);
   }
-  out_.net.routes.push_back(route);
+  out_.net.routes.push_back(std::move(route));
 }
 
 void ModeState::notice(std::string text) { out_.notices.push_back(std::move(text)); }

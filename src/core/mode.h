@@ -54,7 +54,7 @@ class ModeState {
   void hold(Kind kind);
   /// A rule of table knet in a filter chain (policy accept) of this hook, before anybody's usual filter priority.
   void add(NftHook hook, NftRule rule);
-  /// An IPv4 route with a gateway gets its Nexthop too (by_nexthop).
+  /// An IPv4 route with one gateway gets its Nexthop too (by_nexthop); several next hops are put in order.
   void add(Route route, uint32_t peer);
   /// One line for people: a peer that can't be reached and why.
   void notice(std::string text);

@@ -46,6 +46,17 @@ void sort_by_key(NetState& state) {
   });
 }
 
+void order_hops(Route& route) {
+  if (route.others.empty()) return;
+  route.others.push_back({route.dev, route.via, route.onlink});
+  std::sort(route.others.begin(), route.others.end());
+  const RouteHop& least = route.others.front();
+  route.dev = least.dev;
+  route.via = least.via;
+  route.onlink = least.onlink;
+  route.others.erase(route.others.begin());
+}
+
 namespace {
 
 // iproute2 leaves out the length of a host prefix.
@@ -183,15 +194,24 @@ std::string describe(const Nexthop& nexthop) {
 
 std::string describe(const Route& route) {
   std::string text = fmt::format("route {}{}", type_text(route.type), prefix_text(route.dst));
-  if (route.via) text += " via " + route.via.str();
-  if (route.dev) text += fmt::format(" dev {}", route.dev.view());
+  const auto hop = [&](const DevName& dev, const IpAddr& via) {
+    if (!route.others.empty()) text += " nexthop";
+    if (via) text += " via " + via.str();
+    if (dev) text += fmt::format(" dev {}", dev.view());
+  };
+  hop(route.dev, route.via);
+  if (!route.others.empty() && route.onlink) text += " onlink";
+  for (const RouteHop& other : route.others) {
+    hop(other.dev, other.via);
+    if (other.onlink) text += " onlink";
+  }
   if (route.multipath) text += " multipath";
   if (route.table != Route::kMainTable) text += fmt::format(" table {}", route.table);
   if (route.protocol != Route::kProtocol) text += " proto " + route_protocol_name(route.protocol);
   if (route.src) text += " src " + route.src.str();
   if (route.metric != 0) text += fmt::format(" metric {}", route.metric);
   if (route.mtu != 0) text += fmt::format(" mtu {}", route.mtu);
-  if (route.onlink) text += " onlink";
+  if (route.others.empty() && route.onlink) text += " onlink";
   return text;
 }
 

@@ -276,7 +276,18 @@ struct Route {
   Origin origin;
   using Key = std::tuple<uint32_t, Prefix, uint32_t>;
   Key key() const { return {table, dst, metric == 0 && dst.is_v6() ? 1024 : metric}; }
+  /// Calls visit(DevName) for each device that it goes over; true as soon as one says so.
+  template <typename Visit>
+  bool any_dev(Visit&& visit) const {
+    if (visit(dev)) return true;
+    for (const RouteHop& hop : others)
+      if (visit(hop.dev)) return true;
+    return false;
+  }
 };
+
+/// Puts the next hops of a multipath route in order: the least is the route's own.
+void order_hops(Route& route);
 
 /// One accept rule of ours in a foreign forward chain whose policy is DROP: traffic from (source) or to our network.
 struct ForwardAccept {

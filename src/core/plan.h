@@ -93,7 +93,8 @@ struct DesiredState {
 /// wanted vxlan link whose VNI and port another one holds: flannel's is removed first (adoption), else it is foreign.
 /// The sysctls that are wanted must be among those that were looked for (LinuxPlane::watch_sysctls()).
 /// Routes over a pod's link are made and mended, never removed: they go with the link, which is CNI's. A kind that is not in observed.complete gets creates and replaces
-/// only if it was read at all (its vector is then partial): never deletes. Kinds outside `kinds` are left out.
+/// only if it was read at all (its vector is then partial): never deletes. Of the kinds in desired.hold nothing is removed as
+/// unwanted; what must go for another to be made still does. Kinds outside `kinds` are left out.
 Plan diff(const DesiredState& desired, const Observed& observed, const Ownership& own, Kinds kinds = all_kinds());
 
 /// One line per op: "create route 10.244.2.0/24 via ... (missing)". For --dry-run and logs.

@@ -112,7 +112,11 @@ class Applying {
       const Op& op = stage.ops[result.op];
       if (op.object.kind != Kind::route || op.verb == Verb::remove) continue;
       const Route* old = seen_at(object<Route>(op));
-      if (old != nullptr && old->dev) kept_.push_back(old->dev);
+      if (old == nullptr) continue;
+      old->any_dev([&](const DevName& dev) {
+        if (dev) kept_.push_back(dev);
+        return false;
+      });
     }
   }
   bool kept(const Op& op) const {
@@ -338,6 +342,7 @@ class Applying {
     out.protocol = route.protocol;
     out.mtu = route.mtu;
     if (route.type != RouteType::unicast || !route.dev) return true;
+    if (!route.others.empty()) return resolve_hops(op, route, out);
     out.index = device_for(op, route.dev);
     if (!out.index) return false;
     out.via = route.via;
@@ -350,13 +355,41 @@ class Applying {
     return false;
   }
 
+  /// For a removal, the next hops whose devices still stand.
+  bool resolve_hops(const Op& op, const Route& route, RouteMessage& out) {
+    out.others.reserve(route.others.size());
+    const auto take = [&](const DevName& dev, const IpAddr& via, bool onlink) {
+      const int index = device_for(op, dev);
+      if (!index) return op.verb == Verb::remove;
+      if (out.index) {
+        out.others.push_back({index, via, onlink});
+        return true;
+      }
+      out.index = index;
+      out.via = via;
+      out.onlink = onlink;
+      return true;
+    };
+    if (!take(route.dev, route.via, route.onlink)) return false;
+    for (const RouteHop& hop : route.others)
+      if (!take(hop.dev, hop.via, hop.onlink)) return false;
+    return out.index != 0;
+  }
+
   void remove_route(const Op& op, const Route& route) {
     RouteMessage out;
     // A device that is gone took the route along.
     if (!resolve(op, route, out)) return;
+    // IPv4's key names the route, whatever next hops are left of it (fib_nh_match() would have all of them the same).
+    if (!route.others.empty() && route.dst.is_v4()) {
+      out.index = 0;
+      out.via = {};
+      out.others.clear();
+    }
     if (route.by_nexthop || route.multipath) {
       out.index = 0;
       out.via = {};
+      out.others.clear();
     }
     if (route.multipath) out.nexthop = 0;
     build_delete_route(message_, out);

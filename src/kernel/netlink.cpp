@@ -82,9 +82,12 @@ void parse_attrs(const nlmsghdr* message, size_t header_size, const nlattr** tab
 }
 
 void parse_attrs(Attr nest, const nlattr** table, int max) {
-  if (!nest) return;
-  int left = nla_len(nest.raw());
-  for (auto* at = static_cast<nlattr*>(nla_data(nest.raw())); nla_ok(at, left); at = nla_next(at, &left))
+  if (nest) parse_attrs(nest.data(), nest.size(), table, max);
+}
+
+void parse_attrs(const void* bytes, size_t size, const nlattr** table, int max) {
+  auto left = static_cast<int>(size);
+  for (auto* at = static_cast<nlattr*>(const_cast<void*>(bytes)); nla_ok(at, left); at = nla_next(at, &left))
     if (nla_type(at) <= max) table[nla_type(at)] = at;
 }
 

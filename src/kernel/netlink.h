@@ -49,6 +49,7 @@ class Attr {
 
 void parse_attrs(const nlmsghdr* message, size_t header_size, const nlattr** table, int max);
 void parse_attrs(Attr nest, const nlattr** table, int max);
+void parse_attrs(const void* bytes, size_t size, const nlattr** table, int max);
 
 /// The attributes 0..kMax of a message or a nest, by type; unknown ones are left out.
 template <int kMax>
@@ -56,6 +57,8 @@ class Attrs {
  public:
   Attrs(const nlmsghdr* message, size_t header_size) { parse_attrs(message, header_size, table_.data(), kMax); }
   explicit Attrs(Attr nest) { parse_attrs(nest, table_.data(), kMax); }
+  /// Attributes that follow a header of their own inside a nest.
+  Attrs(const void* bytes, size_t size) { parse_attrs(bytes, size, table_.data(), kMax); }
   Attr operator[](int type) const { return Attr(table_[static_cast<size_t>(type)]); }
 
  private:

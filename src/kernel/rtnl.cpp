@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/fd.h"
@@ -38,6 +40,38 @@ void build_address(NlMessage& message, int type, int flags, int index, const Pre
   message.put_ip(IFA_ADDRESS, ip);
 }
 
+// An IPv4 route over an IPv6 gateway names its family too (RTA_VIA, RFC 5549).
+void put_gateway(NlMessage& message, const IpAddr& dst, const IpAddr& via) {
+  if (via.family() == dst.family()) {
+    message.put_ip(RTA_GATEWAY, via);
+    return;
+  }
+  std::array<uint8_t, sizeof(rtvia) + 16> data{};
+  const auto family = static_cast<__kernel_sa_family_t>(af_of(via));
+  memcpy(data.data(), &family, sizeof family);
+  memcpy(data.data() + sizeof family, via.data(), via.size());
+  message.put(RTA_VIA, data.data(), sizeof family + via.size());
+}
+
+// Equal weights. Which of them a packet takes is the host's affair (net.ipv4.fib_multipath_hash_policy, and IPv6's): the
+// default, by addresses, keeps every flow and every fragment between two pods on one way and spreads over pods; by ports
+// would help few pods with many connections, and is a choice for all of the host's routes, so knet leaves it alone.
+void put_hops(NlMessage& message, const RouteMessage& route) {
+  auto nest = message.nest(RTA_MULTIPATH);
+  const auto put = [&](int index, const IpAddr& via, bool onlink) {
+    rtnexthop hop{};
+    hop.rtnh_flags = onlink ? RTNH_F_ONLINK : 0;
+    hop.rtnh_ifindex = index;
+    const size_t before = message.size();
+    message.put_raw(&hop, sizeof hop);
+    if (via) put_gateway(message, route.dst.addr(), via);
+    hop.rtnh_len = static_cast<uint16_t>(message.size() - before);
+    memcpy(reinterpret_cast<char*>(message.header()) + before, &hop, sizeof hop);
+  };
+  put(route.index, route.via, route.onlink);
+  for (const HopMessage& hop : route.others) put(hop.index, hop.via, hop.onlink);
+}
+
 void put_route_head(NlMessage& message, int type, int flags, const RouteMessage& route, uint8_t scope) {
   rtmsg head{};
   head.rtm_family = static_cast<uint8_t>(af_of(route.dst.addr()));
@@ -46,16 +80,18 @@ void put_route_head(NlMessage& message, int type, int flags, const RouteMessage&
   head.rtm_protocol = route.protocol;
   head.rtm_scope = scope;
   head.rtm_type = rtn_of(route.type);
-  if (route.onlink && !route.nexthop && type == RTM_NEWROUTE) head.rtm_flags = RTNH_F_ONLINK;
+  if (route.onlink && !route.nexthop && route.others.empty() && type == RTM_NEWROUTE) head.rtm_flags = RTNH_F_ONLINK;
   message.begin(type, flags, head);
   message.put_ip(RTA_DST, route.dst.addr());
   if (route.table >= 256) message.put_u32(RTA_TABLE, route.table);
   if (route.metric) message.put_u32(RTA_PRIORITY, route.metric);
   if (route.nexthop) {
     message.put_u32(RTA_NH_ID, route.nexthop);
+  } else if (!route.others.empty()) {
+    put_hops(message, route);
   } else {
     if (route.index) message.put_u32(RTA_OIF, static_cast<uint32_t>(route.index));
-    if (route.via) message.put_ip(RTA_GATEWAY, route.via);
+    if (route.via) put_gateway(message, route.dst.addr(), route.via);
   }
 }
 
@@ -80,7 +116,9 @@ void build_new_neighbor(NlMessage& message, int flags, int index, const IpAddr& 
 }
 
 void build_new_route(NlMessage& message, int flags, const RouteMessage& route) {
-  bool on_link = route.type == RouteType::unicast && !route.via && !route.nexthop;
+  bool on_link = route.type == RouteType::unicast && !route.via && !route.nexthop &&
+                 std::none_of(route.others.begin(), route.others.end(),
+                              [](const HopMessage& hop) { return static_cast<bool>(hop.via); });
   put_route_head(message, RTM_NEWROUTE, flags, route, on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
   if (route.src) message.put_ip(RTA_PREFSRC, route.src);
   if (route.mtu) {

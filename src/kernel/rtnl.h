@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "core/netstate.h"
 #include "kernel/netlink.h"
@@ -21,6 +22,13 @@ void build_delete_address(NlMessage& message, int index, const Prefix& prefix);
 /// `state`: NUD_*.
 void build_new_neighbor(NlMessage& message, int flags, int index, const IpAddr& ip, const Mac& mac, uint16_t state);
 
+/// A next hop beyond a route's first.
+struct HopMessage {
+  int index = 0;
+  IpAddr via;
+  bool onlink = false;
+};
+
 /// A route with its device resolved. `index` 0 and `nexthop` 0 for kinds without a device.
 struct RouteMessage {
   Prefix dst;
@@ -34,9 +42,10 @@ struct RouteMessage {
   uint8_t protocol = Route::kProtocol;
   uint32_t mtu = 0;
   uint32_t nexthop = 0;  // id; then index and via stay out
+  std::vector<HopMessage> others;  // multipath, all of weight 1
 };
 void build_new_route(NlMessage& message, int flags, const RouteMessage& route);
-/// Matches exactly this destination, metric, type and protocol (and device or next hop id where given).
+/// Matches exactly this destination, metric, type and protocol (and device, next hop id or next hops where given).
 void build_delete_route(NlMessage& message, const RouteMessage& route);
 
 uint8_t rtn_of(RouteType type);

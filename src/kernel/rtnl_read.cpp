@@ -218,6 +218,48 @@ bool read_nexthops(NlSocket& socket, std::vector<NexthopEntry>& out) {
   return result == Dump::whole || (result == Dump::refused && socket.dump_error() == EOPNOTSUPP);
 }
 
+namespace {
+
+// RTA_GATEWAY, or the gateway of the other family (RTA_VIA).
+template <int kMax>
+IpAddr gateway_of(const Attrs<kMax>& attrs) {
+  if (Attr gateway = attrs[RTA_GATEWAY]) return gateway.ip();
+  const Attr via = attrs[RTA_VIA];
+  constexpr size_t kFamilyBytes = sizeof(rtvia);
+  if (via.size() != kFamilyBytes + 16) return {};
+  return IpAddr::from_bytes(Family::v6, static_cast<const uint8_t*>(via.data()) + kFamilyBytes);
+}
+
+// Next hops of unequal weight are told as `multipath` alone.
+void read_hops(Attr list, const LinkIndex& links, Route& route) {
+  auto* hop = static_cast<const rtnexthop*>(list.data());
+  auto left = static_cast<int>(list.size());
+  bool first = true, dead = true;
+  uint8_t weight = 0;
+  for (; RTNH_OK(hop, left); left -= static_cast<int>(RTNH_ALIGN(hop->rtnh_len)), hop = RTNH_NEXT(hop)) {
+    Attrs<RTA_VIA> attrs(RTNH_DATA(hop), hop->rtnh_len - sizeof *hop);
+    RouteHop found;
+    if (auto* link = links.find(hop->rtnh_ifindex)) found.dev = link->name;
+    found.via = gateway_of(attrs);
+    found.onlink = hop->rtnh_flags & RTNH_F_ONLINK;
+    dead = dead && (hop->rtnh_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN));
+    if (first) {
+      route.dev = found.dev;
+      route.via = found.via;
+      route.onlink = found.onlink;
+      weight = hop->rtnh_hops;
+    } else {
+      route.others.push_back(found);
+      route.multipath = route.multipath || hop->rtnh_hops != weight;
+    }
+    first = false;
+  }
+  route.dead = dead;
+  order_hops(route);
+}
+
+}  // namespace
+
 std::optional<Route> parse_route(const nlmsghdr* message, const LinkIndex& links,
                                  const std::vector<NexthopEntry>& nexthops) {
   auto* head = static_cast<const rtmsg*>(NLMSG_DATA(message));
@@ -232,11 +274,10 @@ std::optional<Route> parse_route(const nlmsghdr* message, const LinkIndex& links
   route.table = attrs[RTA_TABLE] ? attrs[RTA_TABLE].u32() : head->rtm_table;
   route.metric = attrs[RTA_PRIORITY].u32();
   route.protocol = head->rtm_protocol;
-  route.via = attrs[RTA_GATEWAY].ip();
+  route.via = gateway_of(attrs);
   route.src = attrs[RTA_PREFSRC].ip();
   route.onlink = head->rtm_flags & RTNH_F_ONLINK;
   route.dead = head->rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN);
-  route.multipath = static_cast<bool>(attrs[RTA_MULTIPATH]);
   int index = static_cast<int>(attrs[RTA_OIF].u32());
   if (Attr id = attrs[RTA_NH_ID]) {
     route.by_nexthop = true;
@@ -252,6 +293,7 @@ std::optional<Route> parse_route(const nlmsghdr* message, const LinkIndex& links
   // IPv6's "unreachable" kinds name lo as their device.
   if (route.type == RouteType::unicast || route.type == RouteType::local)
     if (auto* link = links.find(index)) route.dev = link->name;
+  if (Attr hops = attrs[RTA_MULTIPATH]; hops && !route.by_nexthop) read_hops(hops, links, route);
   if (attrs[RTA_METRICS]) route.mtu = Attrs<RTAX_MTU>(attrs[RTA_METRICS])[RTAX_MTU].u32();
   return route;
 }
@@ -275,9 +317,9 @@ bool read_routes(NlSocket& socket, const LinkIndex& links, const std::vector<Nex
           if (!route || route->table != Route::kMainTable) return;
           if (only_index) {
             auto* link = links.find(only_index);
-            if (!link || route->dev != link->name) return;
+            if (!link || !route->any_dev([&](const DevName& dev) { return dev == link->name; })) return;
           }
-          out.push_back(*route);
+          out.push_back(std::move(*route));
         });
     // A table that has never had a route is "not there" under strict checking.
     bool empty = result == Dump::refused && socket.dump_error() == ENOENT;

@@ -102,7 +102,7 @@ int FakeKernel::remove_link(const DevName& name) {
   }
   lose_tunnel_maps();
   std::erase_if(net_.nexthops, [&](const Nexthop& n) { return n.dev == name; });
-  std::erase_if(net_.routes, [&](const Route& r) { return r.dev == name; });
+  lose_hops(name);
   std::vector<DevName> upper;
   for (Link& l : net_.links) {
     if (l.vxlan && l.vxlan->underlay == name) upper.push_back(l.name);
@@ -158,8 +158,37 @@ int FakeKernel::replace(const Link& wanted) {
   return set_up(wanted.name, wanted.up);
 }
 
+bool FakeKernel::hop_dead(const DevName& dev, Family family) const {
+  const Link* l = net_.find_link(dev);
+  if (l == nullptr || !l->up) return true;
+  return family == Family::v4 && std::none_of(net_.addresses.begin(), net_.addresses.end(), [&](const Address& a) {
+           return a.dev == dev && a.prefix.is_v4();
+         });
+}
+
+// A next hop that died stays in its route, to live again with its device, until the last one dies (fib_sync_down_dev,
+// fib6_ifdown).
 void FakeKernel::lose_routes(const DevName& dev, Family family) {
-  std::erase_if(net_.routes, [&](const Route& r) { return r.dev == dev && r.dst.family() == family; });
+  std::erase_if(net_.routes, [&](const Route& r) {
+    return r.dst.family() == family && r.any_dev([&](const DevName& d) { return d == dev; }) &&
+           !r.any_dev([&](const DevName& d) { return d != dev && !hop_dead(d, family); });
+  });
+}
+
+// With a removed device IPv4 loses the whole route, IPv6 the next hops over it; it was set down before.
+void FakeKernel::lose_hops(const DevName& dev) {
+  for (const Family family : {Family::v4, Family::v6}) lose_routes(dev, family);
+  std::erase_if(net_.routes, [&](const Route& r) {
+    return r.dst.is_v4() && r.any_dev([&](const DevName& d) { return d == dev; });
+  });
+  for (Route& r : net_.routes) {
+    std::erase_if(r.others, [&](const RouteHop& hop) { return hop.dev == dev; });
+    if (r.dev != dev || r.others.empty()) continue;
+    r.dev = r.others.front().dev;
+    r.via = r.others.front().via;
+    r.onlink = r.others.front().onlink;
+    r.others.erase(r.others.begin());
+  }
 }
 
 void FakeKernel::lose_nexthops(const DevName& dev, Family family) {
@@ -391,25 +420,35 @@ int FakeKernel::remove(const Nexthop& nexthop) {
 
 int FakeKernel::add(const Route& route) {
   if (find(net_.routes, route.key()) != net_.routes.end()) return EEXIST;
-  if (route.type == RouteType::unicast) {
-    if (route.by_nexthop && find(net_.nexthops, {route.dev, route.via}) == net_.nexthops.end()) return EINVAL;
-    if (const int error = can_route(route.dev, route.by_nexthop ? IpAddr() : route.via, route.onlink); error != 0)
-      return error;
-    if (route.via.is_v6() && route.onlink && !route.via.is_link_local() && elsewhere(route.dev, route.via))
-      return EINVAL;
-  }
+  if (const int error = can_route(route); error != 0) return error;
   if (route.src && std::none_of(net_.addresses.begin(), net_.addresses.end(),
                                 [&](const Address& a) { return a.prefix.addr() == route.src; }))
     return EINVAL;
   Route added = route;
   std::tie(added.table, added.dst, added.metric) = route.key();
   added.origin = {};
+  order_hops(added);
   insert(net_.routes, added);
   return 0;
 }
 
+int FakeKernel::can_route(const Route& route) {
+  if (route.type != RouteType::unicast) return 0;
+  if (route.by_nexthop) {
+    if (!route.others.empty() || find(net_.nexthops, {route.dev, route.via}) == net_.nexthops.end()) return EINVAL;
+    return can_route(route.dev, {}, false);
+  }
+  std::vector<RouteHop> hops = route.others;
+  hops.push_back({route.dev, route.via, route.onlink});
+  for (const RouteHop& hop : hops) {
+    if (const int error = can_route(hop.dev, hop.via, hop.onlink); error != 0) return error;
+    if (hop.via.is_v6() && hop.onlink && !hop.via.is_link_local() && elsewhere(hop.dev, hop.via)) return EINVAL;
+  }
+  return 0;
+}
+
 int FakeKernel::replace(const Route& route) {
-  if (route.via.is_v6() && route.onlink && !route.via.is_link_local() && elsewhere(route.dev, route.via)) return EINVAL;
+  if (const int error = can_route(route); error != 0) return error;
   const NetState before = net_;
   const auto it = find(net_.routes, route.key());
   if (it != net_.routes.end()) net_.routes.erase(it);
@@ -420,11 +459,26 @@ int FakeKernel::replace(const Route& route) {
 
 int FakeKernel::remove(const Route& route) {
   const auto it = std::find_if(net_.routes.begin(), net_.routes.end(), [&](const Route& r) {
-    return r.key() == route.key() && r.via == route.via && r.dev == route.dev && r.protocol == route.protocol;
+    if (r.key() != route.key() || r.protocol != route.protocol) return false;
+    // With several next hops IPv4 is asked by the key; IPv6 by each of them, and some may be gone.
+    return !route.others.empty() || (r.others.empty() && r.via == route.via && r.dev == route.dev);
   });
   if (it == net_.routes.end()) return ESRCH;
   net_.routes.erase(it);
   return 0;
+}
+
+int FakeKernel::remove_hop(const Route& route, const RouteHop& hop) {
+  const auto it = find(net_.routes, route.key());
+  if (it == net_.routes.end() || it->others.empty() || !it->dst.is_v6()) return ESRCH;
+  if (RouteHop{it->dev, it->via, it->onlink} == hop) {
+    it->dev = it->others.front().dev;
+    it->via = it->others.front().via;
+    it->onlink = it->others.front().onlink;
+    it->others.erase(it->others.begin());
+    return 0;
+  }
+  return std::erase(it->others, hop) != 0 ? 0 : ESRCH;
 }
 
 int FakeKernel::add(const Sysctl& sysctl) {

@@ -39,6 +39,8 @@ class FakeKernel : public Plane {
   int remove(const TunnelPeer& peer);
   int remove(const Nexthop& nexthop);
   int remove(const Route& route);
+  /// As `ip route del DST via GATEWAY` does with one next hop of several, IPv6 only.
+  int remove_hop(const Route& route, const RouteHop& hop);
   int remove_table(const std::string& name);
   /// Somebody else edits a table of ours: it no longer is what it was made from.
   void spoil_table(const std::string& name);
@@ -98,6 +100,9 @@ class FakeKernel : public Plane {
 
   Link* link(const DevName& name);
   int can_route(const DevName& dev, const IpAddr& via, bool onlink);
+  int can_route(const Route& route);
+  bool hop_dead(const DevName& dev, Family family) const;
+  void lose_hops(const DevName& dev);
   bool elsewhere(const DevName& dev, const IpAddr& via) const;
   void lose_routes(const DevName& dev, Family family);
   void lose_nexthops(const DevName& dev, Family family);

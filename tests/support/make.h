@@ -23,6 +23,12 @@ inline Route route(const std::string& dst, const std::string& device, const std:
   if (!via.empty()) made.via = ip(via);
   return made;
 }
+/// The same over one more next hop; in order.
+inline Route with_hop(Route made, const std::string& device, const std::string& via, bool onlink = false) {
+  made.others.push_back({dev(device), ip(via), onlink});
+  order_hops(made);
+  return made;
+}
 inline Route blackhole(const std::string& dst, uint32_t metric = 0) {
   Route made = route(dst, "");
   made.type = RouteType::blackhole;

@@ -265,6 +265,78 @@ void check_ipv6(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) {
   }
 }
 
+/// Several next hops, over two NICs: every change of a route between one, several and none of them.
+void check_multipath(const std::function<std::unique_ptr<PlaneRig>()>& make_rig, bool v6) {
+  auto rig = make_rig();
+  rig->add_nic("eth0", v6 ? "fd00:77::1/64" : "192.168.77.1/24");
+  rig->add_nic("eth1", v6 ? "fd00:78::1/64" : "192.168.78.1/24");
+  const std::string dst = v6 ? "fd10:0:0:9::/64" : "10.244.9.0/24";
+  const auto near = [&](int n) { return (v6 ? "fd00:77::" : "192.168.77.") + number(n); };
+  const auto far = [&](int n) { return (v6 ? "fd00:78::" : "192.168.78.") + number(n); };
+  const auto state = [&](Route route) {
+    DesiredState desired;
+    if (route.by_nexthop) desired.net.nexthops = {nexthop(route.dev.str(), route.via.str())};
+    desired.net.routes = {std::move(route)};
+    return desired;
+  };
+  const DesiredState one = state(route(dst, "eth0", near(5)));
+  const DesiredState two = state(with_hop(route(dst, "eth0", near(3)), "eth1", far(2)));
+  const DesiredState three = state(with_hop(with_hop(route(dst, "eth0", near(2)), "eth0", near(3)), "eth1", far(9)));
+  const DesiredState on_link = state(route(dst, "eth1"));
+  DesiredState other_mtu = three;
+  other_mtu.net.routes[0].mtu = 1400;
+  std::vector<DesiredState> all{one, two, three, on_link, other_mtu};
+  if (!v6) {
+    Route object = route(dst, "eth0", near(5));
+    object.by_nexthop = true;
+    all.push_back(state(object));
+  }
+  SECTION("from each to each") {
+    for (const DesiredState& from : all)
+      for (const DesiredState& to : all) {
+        converge(*rig, from);
+        converge(*rig, to);
+        Observed seen = rig->plane().observe(only(Kind::route));
+        const auto ours = std::count_if(seen.net.routes.begin(), seen.net.routes.end(),
+                                        [&](const Route& r) { return r.dst == prefix(dst); });
+        CHECK(ours == 1);
+      }
+    converge(*rig, DesiredState{});
+  }
+  SECTION("one of several metrics") {
+    DesiredState metrics = two;
+    for (uint32_t metric : {50u, 2000u}) {
+      Route more = three.net.routes[0];
+      more.metric = metric;
+      metrics.net.routes.push_back(more);
+    }
+    sort_by_key(metrics.net);
+    converge(*rig, metrics);
+    metrics.net.routes[1].others = {};
+    converge(*rig, metrics);
+    converge(*rig, one);
+  }
+  SECTION("a device of one next hop set down, and up again") {
+    converge(*rig, three);
+    rig->set_up("eth1", false);
+    CHECK(drift(*rig, three) == "");  // dead, but there: the kernel takes the others
+    rig->set_up("eth1", true);
+    CHECK(drift(*rig, three) == "");
+    converge(*rig, DesiredState{});
+  }
+  SECTION("a device of one next hop removed") {
+    converge(*rig, three);
+    rig->remove_link("eth1");
+    Observed seen = rig->plane().observe(only(Kind::route));
+    const auto left = std::find_if(seen.net.routes.begin(), seen.net.routes.end(),
+                                   [&](const Route& r) { return r.dst == prefix(dst); });
+    REQUIRE((left != seen.net.routes.end()) == v6);
+    if (v6) CHECK(left->others.size() == 1);
+    rig->add_nic("eth1", v6 ? "fd00:78::1/64" : "192.168.78.1/24");
+    converge(*rig, three);
+  }
+}
+
 /// Ops that can't be: told one by one, and the others done.
 void check_failures(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) {
   auto rig = make_rig();
@@ -404,6 +476,8 @@ void plane_contract(const std::function<std::unique_ptr<PlaneRig>()>& make_rig) 
   SECTION("what was taken away comes back") { check_repairs(make_rig); }
   SECTION("what differs is replaced") { check_replacing(make_rig); }
   SECTION("IPv6") { check_ipv6(make_rig); }
+  SECTION("several next hops, IPv4") { check_multipath(make_rig, false); }
+  SECTION("several next hops, IPv6") { check_multipath(make_rig, true); }
   SECTION("failures") { check_failures(make_rig); }
   SECTION("forward accepts") { check_forward_accepts(make_rig); }
   SECTION("a TUN device") { check_tunnel_device(make_rig, tun("knet.udp")); }

@@ -112,11 +112,33 @@ void add_wireguard(Random& random, NetState& net) {
   }
 }
 
+// One to four next hops, over both NICs and a tunnel of the state.
+void add_multipath(Random& random, NetState& net) {
+  for (int n = 1; n < 8; ++n) {
+    if (!random.chance(35)) continue;
+    const bool v6 = random.chance(40);
+    const std::string gateway = v6 ? "fd00:77::" : "192.168.77.";
+    Route made = route(v6 ? subnet6(130 + n) + "/64" : subnet(130 + n) + "/24", "eth0", gateway + std::to_string(20 + random.below(3)));
+    for (int more = random.below(4); more > 0; --more) {
+      const int way = random.below(3);
+      const std::string tunnel = v6 ? "knet6.1" : "knet.1";
+      RouteHop hop{dev("eth0"), ip(gateway + std::to_string(30 + random.below(9))), false};
+      if (way == 1 && !v6) hop = {dev("eth1"), ip("10.9.0." + std::to_string(30 + random.below(9))), false};
+      if (way == 2 && net.links.size() > 0 && net.links[0].name == dev(tunnel))
+        hop = {dev(tunnel), ip(v6 ? "fe80::99" : "10.244.199.0"), true};
+      if (std::find(made.others.begin(), made.others.end(), hop) == made.others.end()) made.others.push_back(hop);
+    }
+    order_hops(made);
+    net.routes.push_back(made);
+  }
+}
+
 DesiredState random_desired(Random& random) {
   DesiredState want;
   NetState& net = want.net;
   for (int vni = 1; vni <= 3; ++vni)
     if (random.chance(50)) add_tunnel(random, vni, net);
+  if (random.chance(60)) add_multipath(random, net);
   if (random.chance(40)) add_tun(random, "knet.udp", random.chance(80) ? 8285 : 9000, net);
   if (random.chance(40)) random.chance(50) ? add_ipip(random, net) : add_tun(random, "knet.ipip", 0, net);
   if (random.chance(40)) add_wireguard(random, net);
@@ -190,7 +212,7 @@ T pick(Random& random, const std::vector<T>& objects) {
 
 void vandalise(Random& random, FakeKernel& kernel) {
   const NetState& net = kernel.net();
-  switch (random.below(15)) {
+  switch (random.below(16)) {
     case 0:
       if (!net.links.empty()) {
         const Link l = pick(random, net.links);
@@ -249,6 +271,10 @@ void vandalise(Random& random, FakeKernel& kernel) {
         const Link l = pick(random, net.links);
         if (l.type == LinkType::tun && l.ours) kernel.set_running(l.name, false);
       }
+      break;
+    case 15:
+      for (const Route& r : std::vector<Route>(net.routes))
+        if (!r.others.empty() && random.chance(50)) kernel.remove_hop(r, pick(random, r.others));
       break;
     case 9:
       kernel.spoil_table("knet");

@@ -33,6 +33,8 @@ TEST_CASE("foreign routes are seen as they are") {
   run("ip link add eth2 type veth peer name eth3; ip link set eth2 up; ip address add 192.168.78.1/24 dev eth2");
   run("ip route add default via 192.168.77.254 metric 100");
   run("ip route add 10.1.0.0/16 nexthop via 192.168.77.2 nexthop via 192.168.77.3");
+  run("ip route add 10.9.0.0/16 nexthop via 192.168.77.2 weight 1 nexthop via 192.168.77.3 weight 2");
+  run("ip route add 10.10.0.0/16 via inet6 fe80::2 dev eth0");
   run("ip route add unreachable 10.2.0.0/16; ip route add prohibit 10.3.0.0/16; ip route add throw 10.4.0.0/16");
   run("ip route add 10.5.0.0/16 via 192.168.77.2 src 192.168.77.1 mtu 1400 proto static");
   run("ip route add 10.6.0.0/16 via 192.168.77.2 table 99");
@@ -46,7 +48,9 @@ TEST_CASE("foreign routes are seen as they are") {
   CHECK(find_route(seen, "192.168.77.0/24")->src == ip("192.168.77.1"));
   CHECK(find_route(seen, "192.168.78.0/24")->dead);  // no carrier: the peer is down
   CHECK_FALSE(find_route(seen, "192.168.77.0/24")->dead);
-  CHECK(find_route(seen, "10.1.0.0/16")->multipath);
+  CHECK_FALSE(find_route(seen, "10.1.0.0/16")->multipath);
+  CHECK(find_route(seen, "10.1.0.0/16")->via == ip("192.168.77.2"));
+  CHECK(find_route(seen, "10.1.0.0/16")->others == std::vector<RouteHop>{{dev("eth0"), ip("192.168.77.3"), false}});
   CHECK(find_route(seen, "10.2.0.0/16")->type == RouteType::unreachable);
   CHECK(find_route(seen, "10.3.0.0/16")->type == RouteType::prohibit);
   CHECK(find_route(seen, "10.4.0.0/16")->type == RouteType::throw_);
@@ -57,6 +61,8 @@ TEST_CASE("foreign routes are seen as they are") {
   CHECK(find_route(seen, "10.7.0.0/16")->via == ip("192.168.77.4"));
   CHECK(find_route(seen, "10.7.0.0/16")->dev == dev("eth0"));
   CHECK(find_route(seen, "10.8.0.0/16")->multipath);
+  CHECK(find_route(seen, "10.9.0.0/16")->multipath);
+  CHECK(find_route(seen, "10.10.0.0/16")->via == ip("fe80::2"));
   CHECK(seen.net.nexthops.empty());  // not ours
   CHECK_FALSE(seen.net.find_link(dev("eth0"))->ours);
   CHECK(seen.net.find_link(dev("eth2"))->running == false);
@@ -67,6 +73,51 @@ TEST_CASE("foreign routes are seen as they are") {
     CHECK(find_route(seen, "10.7.0.0/16")->via == ip("192.168.77.4"));
     CHECK(find_route(seen, "10.7.0.0/16")->dev == dev("eth0"));
   }
+}
+
+TEST_CASE("a next hop that somebody took out of several comes back") {
+  OwnNetns netns;
+  if (!netns.ready()) return;
+  add_eth0();
+  run("ip -6 address add fd00:77::1/64 dev eth0 nodad");
+  Ownership own;
+  own.networks = {prefix("10.244.0.0/16"), prefix("fd10::/48")};
+  DesiredState want;
+  want.net.routes = {
+      with_hop(with_hop(route("10.244.9.0/24", "eth0", "192.168.77.2"), "eth0", "192.168.77.3"), "eth0", "10.9.9.9", true),
+      with_hop(with_hop(route("fd10:0:0:9::/64", "eth0", "fd00:77::2"), "eth0", "fe80::3"), "eth0", "fd00:77::4"),
+      with_hop(route("10.244.8.0/24", "eth0", "fe80::2"), "eth0", "192.168.77.2")};
+  sort_by_key(want.net);
+  LinuxPlane plane;
+  const auto drift = [&] {
+    const Observed seen = plane.observe(all_kinds());
+    return describe(diff(want, seen, own));
+  };
+  const auto mend = [&] {
+    const Observed seen = plane.observe(all_kinds());
+    const Plan plan = diff(want, seen, own);
+    for (const OpResult& failed : plane.apply(plan)) FAIL_CHECK(failed.reason);
+    CHECK(drift().empty());
+  };
+  mend();
+  const std::string shown = run("ip route show 10.244.9.0/24"), shown6 = run("ip -6 route show fd10:0:0:9::/64");
+  CHECK(shown.find("nexthop via 10.9.9.9 dev eth0 weight 1 onlink") != std::string::npos);
+  CHECK(shown6.find("nexthop via fe80::3 dev eth0 weight 1") != std::string::npos);
+  CHECK(run("ip route show 10.244.8.0/24").find("nexthop via inet6 fe80::2 dev eth0") != std::string::npos);
+  SECTION("IPv6, by its gateway") { run("ip -6 route del fd10:0:0:9::/64 via fd00:77::2"); }
+  SECTION("IPv6, one too many") { run("ip -6 route append fd10:0:0:9::/64 via fd00:77::7 proto 107"); }
+  SECTION("IPv4, by replacing the route") {
+    run("ip route replace 10.244.9.0/24 proto 107 nexthop via 192.168.77.2 nexthop via 192.168.77.3");
+  }
+  SECTION("IPv4, other weights") {
+    run("ip route replace 10.244.9.0/24 proto 107 nexthop via 192.168.77.2 weight 9 nexthop via 192.168.77.3 "
+        "nexthop via 10.9.9.9 dev eth0 onlink");
+  }
+  SECTION("all of them") { run("ip route del 10.244.9.0/24; ip -6 route del fd10:0:0:9::/64"); }
+  CHECK_FALSE(drift().empty());
+  mend();
+  CHECK(run("ip route show 10.244.9.0/24") == shown);
+  CHECK(run("ip -6 route show fd10:0:0:9::/64 | tr ' ' '\\n' | grep -c nexthop") == "3");
 }
 
 TEST_CASE("addresses tell what a lease may not use") {
