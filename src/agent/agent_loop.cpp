@@ -46,6 +46,7 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       signals_(signals),
       single_(single),
+      ran_before_(std::filesystem::exists(options.paths.bgp_ran())),
       where_(open_store(options.settings.store)->where()),
       started_(Clock::now()),
       started_unix_(unix_now()) {
@@ -54,7 +55,8 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
   plane_.watch_sysctls(self_sysctls());
   reconciler_.adopt_flannel(options_.adopt_flannel);
   cache_ = load_view_cache(options_.paths.view_cache());
-  if (cache_ && (cache_->node != identity_.name || (!cache_->own.subnet && !cache_->own.subnet6))) cache_.reset();
+  if (cache_ && (cache_->node != identity_.name || (!cache_->own.subnet && !cache_->own.subnet6 && !cache_->no_pods)))
+    cache_.reset();
   if (cache_) rollover_.restore(cache_->received);
   for (int fd : {mailbox_.fd(), monitor_.fd(), endpoints_.fd(), signals_, single_}) watch(fd);
 
@@ -63,9 +65,16 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
   source.metrics = [this] { return format_metrics(published_.status()); };
   source.unready = [this] { return published_.get()->status.unready; };
   source.routes = [this] { return format_routes(identity_.name, published_.rows()); };
+  source.question = [this](const ServiceQuestion& question) { return published_.answer(question); };
+  source.unanswered = [this] {
+    const auto state = published_.get();
+    return fmt::format("{} is not in bgp mode; its mode is {}", identity_.name,
+                       state->status.mode.empty() ? "not known yet" : state->status.mode);
+  };
+  source.leave = [this] { mailbox_.post(PartMessage{}); };
   publish();
   server_ = std::make_unique<StatusServer>(std::move(source));
-  server_->serve_unix(options_.paths.agent_socket(), 0660, "knet");
+  server_->serve_unix(options_.paths.agent_socket(), 0660, "knet", Access::change);
   server_->serve_unix(options_.paths.status_socket(), 0666);
   if (!options_.listen.empty()) server_->serve_tcp(options_.listen, false);
   if (!options_.healthz.empty()) server_->serve_tcp(options_.healthz, true);
@@ -99,7 +108,7 @@ int AgentLoop::run() {
   if (fatal_) throw *fatal_;
   log::info("agent of {} stops; routes and devices stay as they are", identity_.name);
   notify_service("STOPPING=1");
-  if (save_at_) save_cache();
+  if (save_at_ && !parting_) save_cache();
   return kExitOk;
 }
 
@@ -117,6 +126,7 @@ AgentLoop::Time AgentLoop::next_wake() const {
   consider(reap_at_);
   consider(switch_at_);
   consider(tell_at_);
+  consider(pods_check_at_);
   if (cache_ && !synced_ && !cached_) consider(started_ + kCacheAfter);
   if (!service_told_) consider(started_ + kServiceAfter);
   return wake;
@@ -194,6 +204,7 @@ void AgentLoop::timers() {
   if (reap_at_ && now >= *reap_at_) reap_modes();
   if (switch_at_ && now >= *switch_at_) switch_over();
   if (tell_at_ && now >= *tell_at_) tell_what_runs();
+  if (pods_check_at_ && now >= *pods_check_at_) announce();
   if (save_at_ && now >= *save_at_) save_cache();
   if (trim_at_ && now >= *trim_at_) {
     trim_at_.reset();
@@ -233,7 +244,8 @@ void AgentLoop::turn() {
     }
     // What failed for a peer is not acted on: others would stop to receive what we still send them.
     if (reconciler_.complete() && !view_dirty_ && reconciler_.peers_stand())
-      keeper_->seen(seen_, membership_.nodes().size(), config_ && !config_->earlier.empty());
+      keeper_->seen(unlearned_ == 0 ? seen_ : std::min(seen_, unlearned_ - 1), membership_.nodes().size(),
+                    config_ && !config_->earlier.empty());
   }
   publish();
   if (reconciler_.desired() && !service_told_) tell_service(unready());

@@ -58,6 +58,9 @@ class AgentLoop {
   void on(LeaseMessage& message);
   void on(RenewedMessage& message);
   void on(LeaseTroubleMessage& message);
+  void on(SpeakingMessage& message);
+  void on(LearnedMessage& message);
+  void on(PartMessage& message);
   void on_changes(const Membership::Change& change, Revision at);
   void use_config(const std::string& json);
   void use_cache();
@@ -65,6 +68,8 @@ class AgentLoop {
   void look_for_flannel(const NetState& state);
   void refresh_self(const Observed& observed);
   void announce();
+  std::string no_pods_why() const;
+  bool is_to_have_subnet();
   bool note_nodes();
   void make_view();
   void write_files();
@@ -77,8 +82,11 @@ class AgentLoop {
   void reap_modes();
   void reap_soon();
   std::vector<std::string> still_received() const;
+  const NodeSpec* own_spec() const;
+  void keep_former_ways(ClusterView& view, bool live);
   void ask_kernel(ClusterView& view);
   void drop_services(const ClusterView& view);
+  void make_service(const Mode& mode);
   void follow_with_services();
   void tell_what_runs();
   std::vector<std::string> service_troubles() const;
@@ -119,6 +127,13 @@ class AgentLoop {
   std::optional<Time> uplink_check_at_;
   std::vector<Endpoint> pods_;  // whose links were seen
   std::optional<Lease> lease_;
+  bool speaking_ = false;               // we have no lease and are to have none
+  bool announced_subnet_ = true;        // the keeper was told to have one
+  std::optional<Time> pods_refused_;    // since when CNI is told to make no more
+  std::optional<Time> pods_check_at_;   // whether the last pod has gone
+  std::shared_ptr<const std::vector<LearnedRoute>> learned_;
+  bool learned_whole_ = false;
+  Revision unlearned_ = 0;  // the earliest announcement of bgp by a peer whose route we wait for; 0: none
   std::optional<AcquireRequest> announced_;
   std::string lease_trouble_;
   bool synced_ = false;                        // a complete snapshot came
@@ -139,8 +154,13 @@ class AgentLoop {
   struct Running {
     std::shared_ptr<Service> service;
     Time since;
+    uint64_t number = 0;
   };
   std::map<const Mode*, Running> services_;                     // of the modes that take part and have one
+  uint64_t made_services_ = 0;                                  // so many
+  uint64_t learning_ = 0;                                       // the number of the one whose routes count
+  bool ran_before_;                                             // BGP of this node, in this boot, before us
+  bool parting_ = false;                                        // the node leaves
   std::shared_ptr<const DesiredState> serviced_;                // the services are those of this state
   std::map<std::string, Datapath> datapaths_;                   // by mode, of those that take part
 

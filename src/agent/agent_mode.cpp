@@ -5,6 +5,7 @@
 
 #include "agent/agent_loop.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "core/compose.h"
@@ -155,17 +156,57 @@ void AgentLoop::ask_kernel(ClusterView& view) {
 
 // Before the turn that takes the devices of a mode away: nobody sends by it any more.
 void AgentLoop::drop_services(const ClusterView& view) {
-  std::erase_if(services_, [&](const auto& item) { return !takes_part(view, *item.first); });
+  std::erase_if(services_, [&](const auto& item) {
+    if (takes_part(view, *item.first)) return false;
+    item.second.service->part();
+    if (item.second.number != learning_) return true;
+    learning_ = 0;
+    learned_.reset();
+    learned_whole_ = false;
+    ran_before_ = false;
+    remove_file(options_.paths.bgp_ran());
+    return true;
+  });
+}
+
+void AgentLoop::make_service(const Mode& mode) {
+  const uint64_t number = ++made_services_;
+  ServiceHost host;
+  host.learned = [this, number](std::shared_ptr<const std::vector<LearnedRoute>> routes, bool whole) {
+    mailbox_.post(LearnedMessage{std::move(routes), whole, number});
+  };
+  auto service = mode.service(host);
+  if (!service) return;
+  services_.emplace(&mode, Running{std::move(service), Clock::now(), number});
+  if (mode.name() != kLearningMode) return;
+  learning_ = number;
+  write_file(options_.paths.bgp_ran(), "", 0644, false);
+}
+
+const NodeSpec* AgentLoop::own_spec() const {
+  if (synced_) return membership_.bgp().spec(identity_.name);
+  return cache_ ? cache_->bgp.spec(identity_.name) : nullptr;
+}
+
+// Each peer goes on being reached as before until the route by its new mode is there.
+void AgentLoop::keep_former_ways(ClusterView& view, bool live) {
+  unlearned_ = 0;
+  if (!live) return take_learned_ways(view);
+  const auto& last = reconciler_.view();
+  if (last)
+    unlearned_ = knet::keep_former_ways(view, last->leases);
+  else if (cache_)
+    unlearned_ = knet::keep_former_ways(view, cache_->peers);
 }
 
 void AgentLoop::follow_with_services() {
   const auto& view = reconciler_.view();
   const auto desired = reconciler_.desired();
-  if (!desired) return;
+  if (!desired || parting_) return;
   if (desired != serviced_) {
     for (const Mode* mode : mode_registry().all()) {
       if (services_.contains(mode) || !takes_part(*view, *mode)) continue;
-      if (auto service = mode->service({})) services_.emplace(mode, Running{std::move(service), Clock::now()});
+      make_service(*mode);
     }
     serviced_ = desired;
   }

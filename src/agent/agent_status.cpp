@@ -35,7 +35,7 @@ std::vector<std::string> AgentLoop::unready() const {
     why.push_back(self_trouble_);
   if (!flannel_trouble_.empty())
     why.push_back(flannel_trouble_);
-  else if (!lease_ && !cached_)
+  else if (!lease_ && !speaking_ && !cached_)
     why.push_back(lease_trouble_.empty() ? "no subnet yet" : "no subnet: " + lease_trouble_);
   if (!reconciler_.desired()) {
     why.push_back(synced_ ? "the first sync is not done" : fmt::format("nothing heard from {} yet", where_));
@@ -62,6 +62,18 @@ std::vector<std::string> AgentLoop::degraded() const {
   if (cached_) what.push_back("the view is the one kept on disk; nothing is removed");
   if (lease_ && !lease_trouble_.empty()) what.push_back(lease_trouble_);
   if (config_ && !config_trouble_.empty()) what.push_back(config_trouble_);
+  if (lease_ && pods_refused_)
+    what.push_back(fmt::format("no new pods ({}); the subnet goes back when {} gone", no_pods_why(),
+                               pods_.size() == 1 ? "the last one is" : fmt::format("{} are", pods_.size())));
+  if (const auto& view = reconciler_.view(); view && unlearned_ != 0) {
+    const auto& joined = view->bgp.joined;
+    for (size_t i = 0; i < view->leases.size(); ++i) {
+      const Lease& lease = view->leases[i];
+      if (lease.mode != kLearningMode && std::binary_search(joined.begin(), joined.end(), lease.public_ip ? lease.public_ip : lease.public_ip6))
+        what.push_back(fmt::format("{} announces {}, and no route to it is learned yet: it is sent to by {}", view->names[i],
+                                   kLearningMode, lease.mode));
+    }
+  }
   if (membership_.schema() > kSchema)
     what.push_back(fmt::format("the store's schema {} is newer than ours ({}); we keep the routes and write nothing",
                                membership_.schema(), kSchema));
@@ -101,6 +113,7 @@ void AgentLoop::publish() {
     if (config_->enable_v4) s.network = config_->network.str();
     if (config_->enable_v6) s.network6 = config_->network6.str();
   }
+  s.no_pods = no_pods_why();
   if (lease_) s.announced = lease_->mode;
   s.receives = rollover_.modes();
   for (const auto& [mode, path] : datapaths_) s.datapaths.push_back({mode, std::string(path.name), path.why});

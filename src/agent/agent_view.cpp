@@ -8,6 +8,7 @@
 #include "agent/subnet_env.h"
 #include "agent/wireguard_key.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "core/compose.h"
 
@@ -18,6 +19,8 @@ using namespace std::chrono_literals;
 
 constexpr size_t kLargeCluster = 1000;  // leases
 constexpr auto kSaveApart = 5s;
+constexpr auto kCniDone = 2s;      // with a pod that it began before it was told to make no more
+constexpr auto kPodsAgain = 1s;    // looks whether the last pod of a node that is to have none has gone
 constexpr auto kOtherUplink = 2s;  // before we believe that the node has moved to another device
 
 bool same(const Uplink& a, const Uplink& b) {
@@ -28,7 +31,7 @@ bool same(const Uplink& a, const Uplink& b) {
 bool same_host(const LocalNode& a, const LocalNode& b) {
   return a.public_ip == b.public_ip && a.public_ip6 == b.public_ip6 && same(a.uplink, b.uplink) &&
          same(a.uplink6, b.uplink6) && a.forward_accept == b.forward_accept && a.rp_filter_all == b.rp_filter_all &&
-         a.forward_drops == b.forward_drops && a.wireguard_key == b.wireguard_key;
+         a.forward_drops == b.forward_drops && a.wireguard_key == b.wireguard_key && a.host_routes == b.host_routes;
 }
 
 bool same_request(const AcquireRequest& a, const AcquireRequest& b) {
@@ -91,6 +94,7 @@ void AgentLoop::on(EventsMessage& message) {
     all.config |= change.config;
     all.nodes |= change.nodes;
     all.schema |= change.schema;
+    all.bgp |= change.bgp;
     if (change.own_lease) own_at = event.rev;
     all.own_lease |= change.own_lease;
     all.problems.insert(all.problems.end(), change.problems.begin(), change.problems.end());
@@ -106,6 +110,13 @@ void AgentLoop::on_changes(const Membership::Change& change, Revision at) {
   if (change.leases || change.config) seen_ = std::max(seen_, at);
   if (change.own_lease && lease_) keeper_->disturbed(at);
   if (change.nodes && note_nodes()) view_dirty_ = true;
+  if (change.bgp) {
+    view_dirty_ = true;
+    const auto& speakers = membership_.bgp().speakers;
+    const auto ours = [&](const BgpSpeakerNode& speaker) { return speaker.node == identity_.name; };
+    if (speaking_ && std::none_of(speakers.begin(), speakers.end(), ours)) keeper_->disturbed(at);
+    announce();
+  }
   if (change.nodes || change.leases || change.config) reap_soon();
   use_config(membership_.config_json());
 }
@@ -163,6 +174,7 @@ void AgentLoop::on(LeaseMessage& message) {
   if (moved) log::info("subnet {} is ours", subnets_text(message.lease));
   begin_announcing(message.lease, message.how);
   lease_ = std::move(message.lease);
+  speaking_ = false;
   announce();  // the node's record tells what is received
   lease_trouble_.clear();
   lease_until_ = lease_->lease_id ? unix_now() + std::chrono::seconds(kLeaseTtl).count() : 0;
@@ -171,13 +183,38 @@ void AgentLoop::on(LeaseMessage& message) {
   at_once();
 }
 
+void AgentLoop::on(SpeakingMessage&) {
+  log::info("{} takes part without a subnet: {}", identity_.name, no_pods_why());
+  lease_.reset();
+  speaking_ = true;
+  rollover_.restore({});  // there is nothing to be sent to us
+  lease_trouble_.clear();
+  lease_until_ = 0;
+  announce();
+  view_dirty_ = true;
+  at_once();
+}
+
+void AgentLoop::on(LearnedMessage& message) {
+  if (message.service != learning_) return;  // of one that is no more
+  learned_ = std::move(message.routes);
+  learned_whole_ = message.whole;
+  view_dirty_ = true;
+  soon(Clock::now());
+}
+
+void AgentLoop::on(PartMessage&) {
+  parting_ = true;
+  for (const auto& [mode, running] : services_) running.service->part();
+}
+
 void AgentLoop::on(RenewedMessage&) {
   if (lease_ && lease_->lease_id) lease_until_ = unix_now() + std::chrono::seconds(kLeaseTtl).count();
 }
 
 void AgentLoop::on(LeaseTroubleMessage& message) {
   // Who never had a subnet here must be told at once that another holds his name or address.
-  if (message.kind == ErrorKind::conflict && !lease_ && !cache_) {
+  if (message.kind == ErrorKind::conflict && !lease_ && !speaking_ && !cache_) {
     fatal_ = Error(message.kind, message.text);
     stopping_ = true;
     return;
@@ -285,19 +322,52 @@ void AgentLoop::refresh_self(const Observed& observed) {
   view_dirty_ = true;
 }
 
+// Why this node is to run no pods; "" if it may.
+std::string AgentLoop::no_pods_why() const {
+  if (!options_.settings.pods) return "it joined with --no-pods";
+  const NodeSpec* spec = own_spec();
+  return spec && !spec->pods ? fmt::format("knet node set {} --no-pods", identity_.name) : "";
+}
+
+// What it has it keeps until its last pod is gone.
+bool AgentLoop::is_to_have_subnet() {
+  pods_check_at_.reset();
+  const std::string why = no_pods_why();
+  if (why.empty()) {
+    pods_refused_.reset();
+    return true;
+  }
+  const Time now = Clock::now();
+  if (!pods_refused_) {
+    pods_refused_ = now;
+    if (!refuse_pods(options_.paths, why) && !lease_) *pods_refused_ -= kCniDone;  // nobody can have begun one
+    if (lease_) log::info("no pods from now on ({}); the subnet goes back when the last one is gone", why);
+  }
+  if (speaking_) return false;
+  if (now < *pods_refused_ + kCniDone) {
+    pods_check_at_ = *pods_refused_ + kCniDone;
+    return announced_subnet_;
+  }
+  if (present_pods(options_.paths.endpoints(), plane_.observe(only(Kind::link))).empty()) return false;
+  pods_check_at_ = now + kPodsAgain;
+  return announced_subnet_;
+}
+
 void AgentLoop::announce() {
+  pods_check_at_.reset();
   // Not before the cluster is read: two readings at once would take twice the memory.
   if (!config_ || !self_ || !synced_ || !flannel_trouble_.empty()) return;
   AcquireRequest request;
   const std::string mode = Rollover::to_announce(*config_, current_mode(), stands_);
   const LeaseData data = mode_registry().get(mode).announce(config_->as_mode(mode), *self_);
-  request.node = node_record(*self_);
+  const bool subnet = is_to_have_subnet();
+  request.node = node_record(*self_, own_spec());
   request.node.receives = still_received();
   request.node.modes = runs_here_;
   request.config = *config_;
   request.mode = data.mode;
   request.data = data.data;
-  if (announced_ && same_request(*announced_, request)) return;
+  if (announced_ && announced_subnet_ == subnet && same_request(*announced_, request)) return;
   if (lease_)
     request.previous = {lease_->subnet, lease_->subnet6};
   else if (cache_)
@@ -305,23 +375,28 @@ void AgentLoop::announce() {
   else
     request.previous = previous_subnet(options_.paths);
   announced_ = request;
-  keeper_->announce(std::move(request));
+  announced_subnet_ = subnet;
+  keeper_->announce(std::move(request), subnet);
 }
 
 void AgentLoop::make_view() {
   view_dirty_ = false;
-  const bool live = synced_ && lease_;
+  const bool live = synced_ && (lease_ || speaking_);
   if (!config_ || !self_ || (!live && !cached_)) return;
   auto view = std::make_shared<ClusterView>();
   view->config = *config_;
   view->self = *self_;
   view->self.receive = rollover_.modes();
+  view->self.restarted = ran_before_;
   view->endpoints = pods_;
+  view->learned = learned_;
+  view->learned_whole = learned_whole_;
   conflicts_.clear();
   if (live) {
-    view->self.lease = *lease_;
+    view->self.lease = lease_.value_or(Lease{});
     membership_.fill(*view, &conflicts_);
     view->rev = membership_.rev();
+    keep_former_ways(*view, live);
     if (cached_) log::info("the store's view takes the place of the one that was kept");
     cached_ = false;
     cache_.reset();
@@ -331,9 +406,12 @@ void AgentLoop::make_view() {
     view->self.lease = cache_->own;
     view->leases = cache_->peers;
     view->names = cache_->names;
+    view->bgp = cache_->bgp;
     view->rev = cache_->rev;
+    keep_former_ways(*view, live);
     conflicts_ = drop_conflicts(*view);
   }
+  view->self.runs_pods = view->self.lease.subnet || view->self.lease.subnet6;
   ask_kernel(*view);
   drop_services(*view);
   reconciler_.set_view(std::move(view), live);
@@ -342,6 +420,12 @@ void AgentLoop::make_view() {
 void AgentLoop::write_files() {
   const auto& view = reconciler_.view();
   try {
+    if (pods_refused_ || !view->self.runs_pods) {
+      const std::string why = no_pods_why();
+      refuse_pods(options_.paths, why.empty() ? "as the view that was kept says" : why);
+      return;
+    }
+    remove_file(options_.paths.no_pods());
     if (write_subnet_env(options_.paths, view->config, view->self.lease, pod_mtu(*view, mode_registry())) &&
         options_.paths.subnet_env().parent_path() != options_.paths.run_dir)
       InstalledFiles(options_.paths.installed()).note(options_.paths.subnet_env());

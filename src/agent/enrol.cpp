@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "agent/endpoint_watch.h"
 #include "agent/subnet_env.h"
 #include "agent/wireguard_key.h"
 #include "base/error.h"
@@ -97,7 +98,7 @@ void ask_kernel(ClusterView& view) {
   if (asks_kernel(view)) view.self.kernel = probe_kernel();
 }
 
-NodeRecord node_record(const LocalNode& self) {
+NodeRecord node_record(const LocalNode& self, const NodeSpec* spec) {
   NodeRecord record;
   record.name = self.name;
   record.machine_id = self.machine_id;
@@ -107,6 +108,10 @@ NodeRecord node_record(const LocalNode& self) {
   record.public_ip = self.public_ip;
   record.public_ip6 = self.public_ip6;
   record.version = std::string(kVersion);
+  if (!spec) return record;
+  record.asn = spec->asn;
+  if (spec->reflector) record.reflector = format_cluster_id(*spec->reflector);
+  record.labels = spec->labels;
   return record;
 }
 
@@ -152,12 +157,22 @@ Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane
   request.mode = announced.mode;
   request.data = announced.data;
   request.previous = previous_subnet(paths);
-  Acquired acquired = cluster.acquire(request);
-  enrolment.config = std::move(request.config);
-  enrolment.self.lease = std::move(acquired.lease);
-  enrolment.presence = std::move(acquired.presence);
-  enrolment.how = acquired.how;
-  enrolment.notices.insert(enrolment.notices.end(), acquired.notices.begin(), acquired.notices.end());
+  enrolment.config = request.config;
+  const std::vector<NodeSpec> specs = cluster.list_node_specs().rows;
+  const auto spec = std::find_if(specs.begin(), specs.end(), [&](const NodeSpec& s) { return s.node == identity.name; });
+  const bool pods = settings.pods && (spec == specs.end() || spec->pods);
+  // Pods that run keep their subnet until they are gone: the agent sees to that.
+  if (pods || !present_pods(paths.endpoints(), observed).empty()) {
+    Acquired acquired = cluster.acquire(request);
+    enrolment.self.lease = std::move(acquired.lease);
+    enrolment.presence = std::move(acquired.presence);
+    enrolment.how = acquired.how;
+    enrolment.notices.insert(enrolment.notices.end(), acquired.notices.begin(), acquired.notices.end());
+    cluster.end_speaking(identity.name, identity.machine_id);
+  } else {
+    enrolment.presence = cluster.speak(request.node).presence;
+  }
+  enrolment.self.runs_pods = enrolment.self.lease.subnet || enrolment.self.lease.subnet6;
   if (options.keep) save_node_settings(paths, settings);
   return enrolment;
 }

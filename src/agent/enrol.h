@@ -26,7 +26,7 @@ struct Identity {
 };
 
 struct Enrolment {
-  LocalNode self;  // with its lease
+  LocalNode self;  // with its lease; without one if it runs no pods
   NetworkConfig config;
   UplinkChoice choice;  // address, why, what was passed over, the tie
   Acquired::How how = Acquired::How::chosen;
@@ -60,8 +60,8 @@ bool asks_kernel(const ClusterView& view);
 /// Asks it, if so, for view.self.kernel; else that is unknown.
 void ask_kernel(ClusterView& view);
 
-/// The node's record (presence) as of this self.
-NodeRecord node_record(const LocalNode& self);
+/// The node's record (presence) as of this self; `spec`: what was set for it, null if nothing.
+NodeRecord node_record(const LocalNode& self, const NodeSpec* spec = nullptr);
 
 struct EnrolOptions {
   bool keep = true;  // write name, machine id and settings into the state dir

@@ -117,7 +117,8 @@ JoinReport run_join(const JoinOptions& options) {
     view = load_view(*store, StorePaths{options.settings.store.prefix}, report.enrolment.config, report.enrolment.self,
                      options.paths, &report.notices);
   }
-  write_subnet_env(options.paths, view->config, view->self.lease, pod_mtu(*view, mode_registry()));
+  if (view->self.runs_pods)
+    write_subnet_env(options.paths, view->config, view->self.lease, pod_mtu(*view, mode_registry()));
   const DesiredState desired = compose(*view, mode_registry());
   report.notices.insert(report.notices.end(), desired.notices.begin(), desired.notices.end());
   report.firewall = firewall_text(desired, view->self);

@@ -34,9 +34,10 @@ void LeaseKeeper::open() {
   cluster_.emplace(*store_, StorePaths{options_.prefix});
 }
 
-void LeaseKeeper::announce(AcquireRequest request) {
+void LeaseKeeper::announce(AcquireRequest request, bool subnet) {
   std::lock_guard lock(mutex_);
   orders_.request = std::move(request);
+  orders_.subnet = subnet;
   ordered_ = true;
   wake_.notify_all();
 }
@@ -77,7 +78,7 @@ LeaseKeeper::Clock::time_point LeaseKeeper::seen_due() const {
 }
 
 LeaseKeeper::Clock::time_point LeaseKeeper::next_due() const {
-  if (!lease_) return Clock::time_point::max();  // waits for an announcement
+  if (!lease_ && !speaking_) return Clock::time_point::max();  // waits for an announcement
   if (lost_) return retake_at_;
   Clock::time_point due = std::min(renew_at_, presence_at_);
   if (request_ && seen_ != request_->node.seen_rev) due = std::min(due, seen_due());
@@ -101,7 +102,7 @@ void LeaseKeeper::run() {
       else
         wake_.wait_until(lock, until, ready);
       if (stopping_) return;
-      orders = std::exchange(orders_, Orders{{}, 0, false, false, orders_.seen, orders_.nodes, orders_.hurry});
+      orders = std::exchange(orders_, Orders{{}, true, 0, false, false, orders_.seen, orders_.nodes, orders_.hurry});
       ordered_ = false;
     }
     try {
@@ -128,29 +129,35 @@ void LeaseKeeper::work(Orders orders) {
   if (orders.request) {
     if (request_) orders.request->node.seen_rev = request_->node.seen_rev;
     request_ = std::move(*orders.request);
+    subnet_ = orders.subnet;
     presence_at_ = Clock::now();  // the record tells of it
   }
   if (orders.redial && !store_->embedded()) open();
   if (orders.reconnected) renew_at_ = presence_at_ = Clock::now();
   // Our own writes come back to us as events too.
-  if (lease_ && orders.disturbed > lease_->rev && !lost_) {
+  const Revision ours = lease_ ? lease_->rev : speaking_ ? speaking_->rev : orders.disturbed;
+  if (orders.disturbed > ours && !lost_) {
     lost_ = true;
     const auto now = Clock::now();
     // Two machines that take themselves for one node would take it from each other as fast as the store can.
     const bool again = retake_at_ != Clock::time_point{} && now < retake_at_ + kCalm;
     retake_wait_ = again ? std::clamp(retake_wait_ * 2, kFirstPause, kLongestPause) : std::chrono::milliseconds{0};
     retake_at_ = now + retake_wait_;
-    log::warning("our lease of {} was changed or deleted in the store; taking it again", subnets_text(*lease_));
+    log::warning("{} was changed or deleted in the store; taking it again",
+                 lease_ ? "our lease of " + subnets_text(*lease_) : "our record");
   }
   // What was ordered is kept by now, should the store fail us from here on.
   if (!request_) return;
   const SubnetChoice have = lease_ ? SubnetChoice{lease_->subnet, lease_->subnet6} : SubnetChoice{};
   const auto now = Clock::now();
-  if (!lease_ || !fits(request_->config, have) || (lost_ && now >= retake_at_)) {
+  if (!subnet_) {
+    keep_speaking(now);
+  } else if (!lease_ || !fits(request_->config, have) || (lost_ && now >= retake_at_)) {
     take_lease();
   } else if (!lost_) {
     renew(now);  // first: it must not wait for content that the store refuses
     bring_up_to_date();
+    silence();
   }
   if (!lost_) tell_presence(Clock::now());
 }
@@ -166,6 +173,7 @@ void LeaseKeeper::take_lease() {
   renew_at_ = now + kRenew;
   presence_at_ = now;  // the record learns our subnet
   mailbox_.post(LeaseMessage{*lease_, how_, std::move(acquired.notices)});
+  silence();
 }
 
 void LeaseKeeper::bring_up_to_date() {
@@ -192,13 +200,47 @@ void LeaseKeeper::renew(Clock::time_point now) {
   mailbox_.post(RenewedMessage{});
 }
 
+// Our own record of a node without a subnet, or one of an earlier life. With a subnet it says nothing that is needed.
+void LeaseKeeper::silence() {
+  speaking_.reset();
+  if (silent_) return;
+  cluster_->end_speaking(request_->node.name, request_->node.machine_id);
+  silent_ = true;
+}
+
+void LeaseKeeper::begin_speaking() {
+  silent_ = false;
+  speaking_ = cluster_->speak(request_->node);
+  if (lease_) log::info("{} was given back: this node runs no pods", subnets_text(*lease_));
+  lease_.reset();
+  lost_ = false;
+  presence_ = std::exchange(speaking_->presence, {});
+  const auto now = Clock::now();
+  renew_at_ = now + kRenew;
+  presence_at_ = now;
+  mailbox_.post(SpeakingMessage{});
+}
+
+void LeaseKeeper::keep_speaking(Clock::time_point now) {
+  if (!speaking_ || (lost_ && now >= retake_at_)) return begin_speaking();
+  if (lost_) return;
+  if (now >= renew_at_) {
+    if (!cluster_->renew(*speaking_)) return begin_speaking();
+    renew_at_ = now + kRenew;
+    mailbox_.post(RenewedMessage{});
+  }
+  auto updated = cluster_->update_speaking(*speaking_, request_->node);
+  if (!updated) return begin_speaking();
+  speaking_ = std::move(updated);
+}
+
 void LeaseKeeper::tell_presence(Clock::time_point now) {
   if (seen_ != request_->node.seen_rev && now >= seen_due()) presence_at_ = now;
   if (now < presence_at_) return;
   NodeRecord& node = request_->node;
   node.subnets.clear();
-  if (lease_->subnet) node.subnets.push_back(lease_->subnet);
-  if (lease_->subnet6) node.subnets.push_back(lease_->subnet6);
+  if (lease_ && lease_->subnet) node.subnets.push_back(lease_->subnet);
+  if (lease_ && lease_->subnet6) node.subnets.push_back(lease_->subnet6);
   if (node.seen_rev != seen_) seen_told_ = now;
   node.seen_rev = seen_;
   cluster_->refresh(node, presence_);

@@ -1,6 +1,6 @@
-// The thread that keeps this node in the store: takes its subnet, brings the lease's content up to date, renews it,
-// takes it again when it was lost, and refreshes presence. What it should say comes from the loop; what came of it goes
-// to the mailbox.
+// The thread that keeps this node in the store: takes its subnet, or, for a node without pods, writes the record by which
+// it speaks; brings that up to date, renews it, takes it again when it was lost, and refreshes presence. What it should
+// say comes from the loop; what came of it goes to the mailbox.
 #pragma once
 
 #include <chrono>
@@ -30,9 +30,10 @@ class LeaseKeeper {
   LeaseKeeper(const StoreOptions& options, Mailbox& mailbox);
   ~LeaseKeeper();  // stops and joins; lease and presence stay
 
-  /// Who we are and what we announce from now on. Takes a subnet if we have none, or none that fits.
-  void announce(AcquireRequest request);
-  /// Somebody changed or deleted our lease at this revision of the store.
+  /// Who we are and what we announce from now on. Takes a subnet if we have none, or none that fits; without `subnet`
+  /// gives back what we have.
+  void announce(AcquireRequest request, bool subnet = true);
+  /// Somebody changed or deleted our lease, or the record of a node without one, at this revision of the store.
   void disturbed(Revision at);
   /// The store answers again: look after the lease at once.
   void reconnected();
@@ -45,6 +46,7 @@ class LeaseKeeper {
  private:
   struct Orders {
     std::optional<AcquireRequest> request;  // new since last taken
+    bool subnet = true;                     // of the request
     Revision disturbed = 0;
     bool reconnected = false;
     bool redial = false;
@@ -59,6 +61,9 @@ class LeaseKeeper {
   void take_lease();
   void bring_up_to_date();
   void renew(Clock::time_point now);
+  void silence();
+  void begin_speaking();
+  void keep_speaking(Clock::time_point now);
   void tell_presence(Clock::time_point now);
   Clock::time_point next_due() const;
   Clock::time_point seen_due() const;
@@ -76,7 +81,10 @@ class LeaseKeeper {
 
   // The thread's own.
   std::optional<AcquireRequest> request_;
+  bool subnet_ = true;  // what we are to have
   std::optional<Lease> lease_;
+  std::optional<Speaking> speaking_;  // in the place of a lease
+  bool silent_ = false;               // no record of ours is in the store that says otherwise
   bool lost_ = false;  // by the store's word; to be taken again at retake_at_
   Acquired::How how_ = Acquired::How::chosen;
   Presence presence_;

@@ -7,6 +7,7 @@
 #include "agent/installed.h"
 #include "agent/service.h"
 #include "agent/single.h"
+#include "agent/status_client.h"
 #include "agent/view_cache.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -68,7 +69,13 @@ void learn_networks(Leaving& leaving) {
 
 void stop_agent(Leaving& leaving) {
   if (systemd_runs() && InstalledFiles(leaving.options.paths.installed()).has("/etc/systemd/system/knet.service"))
-    leaving.step("service knet.service", [] {
+    leaving.step("service knet.service", [&] {
+      // Stopped without this word it would be back in a moment: BGP's peers would keep its routes.
+      try {
+        post_to_agent(leaving.options.paths.agent_socket(), "/v1/leave");
+      } catch (const Error&) {
+        // It does not answer; stopped it is all the same.
+      }
       if (std::string trouble = systemctl("disable", kAgentUnit, true); !trouble.empty())
         throw Error(ErrorKind::kernel, trouble);
     });
@@ -132,6 +139,10 @@ void give_back(Leaving& leaving) {
       leaving.step(fmt::format("lease of {} in {}", subnets_text(row.lease), store->where()),
                    [&] { cluster.release(row.lease, leaving.node); });
     }
+    if (store->get(cluster.paths().speaker(leaving.node)))
+      leaving.step(fmt::format("record of a node without pods in {}", store->where()), [&] {
+        if (cluster.end_speaking(leaving.node, leaving.machine_id)) store->remove(cluster.paths().node(leaving.node));
+      });
   } catch (const Error& error) {
     if (options.dry_run)
       leaving.report.notices.push_back(error.text);
@@ -272,7 +283,7 @@ LeaveReport run_leave(const LeaveOptions& options) {
   give_back(leaving);
   clear_kernel(leaving);
   remove_installed(leaving);
-  clear_directory(leaving, paths.run_dir, {"endpoints", "agent.sock", "status.sock", "subnet.env"});
+  clear_directory(leaving, paths.run_dir, {"endpoints", "agent.sock", "status.sock", "subnet.env", "no-pods", "bgp-ran"});
   const bool embedded = options.settings.store.url == "sqlite://" + (paths.state_dir / "knet.db").string();
   if (store_is_free(options, embedded ? leaving.still_there : 0))
     clear_directory(leaving, paths.state_dir,

@@ -64,8 +64,12 @@ ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings
   know_wireguard_key(self, paths, config, MakeKey::no);
   const auto own =
       std::find_if(leases.rows.begin(), leases.rows.end(), [&](const LeaseRow& row) { return is_own(row, self); });
-  if (own == leases.rows.end()) fail_without_subnet(identity.name, look.store);
-  self.lease = own->lease;
+  if (own != leases.rows.end())
+    self.lease = own->lease;
+  else if (store->get(keys.speaker(identity.name)))
+    self.runs_pods = false;
+  else
+    fail_without_subnet(identity.name, look.store);
   ClusterView view = *load_view(*store, keys, config, self, paths, &look.notes);
   for (size_t i = 0; i < view.leases.size(); ++i)
     for (const LeaseRow& row : leases.rows)
@@ -86,6 +90,8 @@ ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings,
   view.self.lease = cache->own;
   view.leases = std::move(cache->peers);
   view.names = std::move(cache->names);
+  view.bgp = cache->bgp;
+  view.self.runs_pods = !cache->no_pods;
   view.rev = cache->rev;
   view.endpoints = read_endpoints(paths.endpoints());
   view.self.receive = received_modes(paths, identity.name, view.config);

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "core/membership.h"
+#include "core/view.h"
 #include "store/cluster_store.h"
 
 namespace knet {
@@ -42,14 +44,25 @@ struct LeaseMessage {
 };
 /// The lease lives on, by the store's word.
 struct RenewedMessage {};
+/// We take part without a subnet; what we held was given back.
+struct SpeakingMessage {};
 /// What the keeper of the lease could not do; it goes on trying.
 struct LeaseTroubleMessage {
   ErrorKind kind;
   std::string text;  // empty: it is over
 };
 
-using AgentMessage =
-    std::variant<StoreStateMessage, SnapshotMessage, EventsMessage, LeaseMessage, RenewedMessage, LeaseTroubleMessage>;
+/// All routes that a mode's service has learned (ServiceHost::learned). `service`: the how manyth that we made.
+struct LearnedMessage {
+  std::shared_ptr<const std::vector<LearnedRoute>> routes;
+  bool whole;
+  uint64_t service;
+};
+/// `knet leave` runs: we are about to be stopped, and not to come back.
+struct PartMessage {};
+
+using AgentMessage = std::variant<StoreStateMessage, SnapshotMessage, EventsMessage, LeaseMessage, RenewedMessage,
+                                  SpeakingMessage, LeaseTroubleMessage, LearnedMessage, PartMessage>;
 
 class Mailbox {
  public:

@@ -16,6 +16,10 @@ struct NodePaths {
   std::filesystem::path subnet_file;  // empty: run_dir/subnet.env (the flanneld applet: /run/flannel/subnet.env)
 
   std::filesystem::path subnet_env() const { return subnet_file.empty() ? run_dir / "subnet.env" : subnet_file; }
+  /// There while this node runs no pods, and why: CNI refuses them.
+  std::filesystem::path no_pods() const { return run_dir / "no-pods"; }
+  /// There since a BGP speaker of this node ran in this boot: peers may hold its routes still.
+  std::filesystem::path bgp_ran() const { return run_dir / "bgp-ran"; }
   std::filesystem::path endpoints() const { return run_dir / "endpoints"; }
   std::filesystem::path agent_socket() const { return run_dir / "agent.sock"; }    // root and group knet; full
   std::filesystem::path status_socket() const { return run_dir / "status.sock"; }  // read-only, for all

@@ -50,6 +50,8 @@ std::shared_ptr<ClusterView> cached_view(const NodePaths& paths, const NodeSetti
   view->names = cache->names;
   view->rev = cache->rev;
   view->endpoints = present_pods(paths.endpoints(), host);
+  view->bgp = cache->bgp;
+  view->self.runs_pods = !cache->no_pods;
   view->self.receive = received_modes(paths, identity.name, view->config);
   drop_conflicts(*view);
   ask_kernel(*view);
@@ -103,7 +105,9 @@ OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, Linu
     report.failures.push_back(fmt::format("{}: {}", object, reason));
   report.failures.insert(report.failures.end(), reconciler.waiting().begin(), reconciler.waiting().end());
   report.failures.insert(report.failures.end(), report.desired->blockers.begin(), report.desired->blockers.end());
-  if (write_subnet_env(paths, view->config, view->self.lease, pod_mtu(*view, mode_registry())) &&
+  if (!view->self.runs_pods)
+    refuse_pods(paths, "it joined without pods, or: knet node set " + view->self.name + " --no-pods");
+  else if (write_subnet_env(paths, view->config, view->self.lease, pod_mtu(*view, mode_registry())) &&
       paths.subnet_env().parent_path() != paths.run_dir)
     InstalledFiles(paths.installed()).note(paths.subnet_env());
   return report;
@@ -111,7 +115,7 @@ OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, Linu
 
 bool announce_config_mode(const NodeSettings& settings, Enrolment& enrolment) {
   const NetworkConfig& config = enrolment.config;
-  if (enrolment.self.lease.mode == config.mode) return false;
+  if (!enrolment.self.runs_pods || enrolment.self.lease.mode == config.mode) return false;
   std::unique_ptr<Store> store = open_store(settings.store);
   ClusterStore cluster(*store, StorePaths{settings.store.prefix});
   const LeaseData data = mode_registry().get(config.mode).announce(config, enrolment.self);
@@ -153,8 +157,12 @@ std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& set
       return (self.public_ip && lease.public_ip == self.public_ip) ||
              (self.public_ip6 && lease.public_ip6 == self.public_ip6);
     });
+    const NodeSpec* spec = membership.bgp().spec(identity.name);
     if (own != leases.end()) {
       self.lease = *own;
+    } else if (!settings.pods || (spec && !spec->pods)) {
+      self.runs_pods = false;
+      lines.push_back("take part without a subnet: this node runs no pods");
     } else {
       const auto choice = choose_subnet(view->config, membership.taken(identity.name), previous_subnet(paths), 0);
       if (!choice)

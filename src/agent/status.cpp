@@ -72,6 +72,7 @@ std::string format_status(const StatusSnapshot& s) {
       {"network6", s.network6},
       {"subnet", s.subnet},
       {"subnet6", s.subnet6},
+      {"no_pods", s.no_pods},
       {"address", s.address},
       {"address6", s.address6},
       {"uplink", s.uplink},
@@ -136,6 +137,7 @@ StatusSnapshot parse_status(std::string_view json) {
   read(tree, "network6", s.network6);
   read(tree, "subnet", s.subnet);
   read(tree, "subnet6", s.subnet6);
+  read(tree, "no_pods", s.no_pods);
   read(tree, "address", s.address);
   read(tree, "address6", s.address6);
   read(tree, "uplink", s.uplink);
@@ -182,6 +184,11 @@ std::string format_routes(const std::string& node, const std::vector<RouteRow>& 
     Json item = {{"destination", row.dst.str()}};
     item["via"] = row.via ? Json(row.via.str()) : Json(nullptr);
     item["dev"] = row.dev;
+    if (!row.others.empty()) {
+      Json& hops = item["nexthops"] = Json::array({{{"via", item["via"]}, {"dev", row.dev}, {"onlink", row.onlink}}});
+      for (const RouteHop& hop : row.others)
+        hops.push_back({{"via", hop.via ? Json(hop.via.str()) : Json(nullptr)}, {"dev", hop.dev.str()}, {"onlink", hop.onlink}});
+    }
     item["mode"] = row.mode;
     item["node"] = row.node;
     item["source"] = row.source;
@@ -205,6 +212,22 @@ std::string format_routes(const std::string& node, const std::vector<RouteRow>& 
   return tree.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+namespace {
+
+RouteHop parse_hop(const nlohmann::json& item) {
+  RouteHop hop;
+  if (!item.is_object()) return hop;
+  std::string via, dev;
+  read(item, "via", via);
+  read(item, "dev", dev);
+  hop.via = IpAddr::parse(via).value_or(IpAddr{});
+  if (!dev.empty()) hop.dev = DevName(dev);
+  read(item, "onlink", hop.onlink);
+  return hop;
+}
+
+}  // namespace
+
 std::vector<RouteRow> parse_routes(std::string_view json) {
   const nlohmann::json tree = parse_json(json, "the agent's routes");
   const auto list = tree.is_object() ? tree.find("routes") : tree.end();
@@ -224,13 +247,16 @@ std::vector<RouteRow> parse_routes(std::string_view json) {
     read(item, "via", text);
     row.via = IpAddr::parse(text).value_or(IpAddr{});
     read(item, "dev", row.dev);
+    if (const auto hops = item.find("nexthops"); hops != item.end() && hops->is_array())
+      for (size_t i = 1; i < hops->size(); ++i) row.others.push_back(parse_hop((*hops)[i]));
     read(item, "mode", row.mode);
     read(item, "node", row.node);
     read(item, "source", row.source);
     text.clear();
     read(item, "state", text);
     row.state = RowState::unknown;
-    for (RowState state : {RowState::ok, RowState::pending, RowState::broken, RowState::foreign, RowState::stale})
+    for (RowState state : {RowState::ok, RowState::pending, RowState::broken, RowState::foreign, RowState::stale,
+                           RowState::kept})
       if (text == to_string(state)) row.state = state;
     read(item, "why", row.why);
     row.since = time_of(item, "since");

@@ -39,6 +39,7 @@ struct StatusSnapshot {
   std::vector<Path> datapaths;  // of the modes that take part, where they have several
   std::string network, network6;
   std::string subnet, subnet6;      // own lease; "" while there is none
+  std::string no_pods;              // why this node is to run no pods; "" if it may
   std::string address, address6;    // announced
   std::string uplink;               // device
   uint32_t mtu_v4 = 0, mtu_v6 = 0;  // of pods

@@ -157,8 +157,8 @@ void StatusServer::start(std::unique_ptr<Listener> listener) {
   listeners_.push_back(std::move(listener));
 }
 
-void StatusServer::serve_unix(const std::filesystem::path& path, unsigned mode, Access access,
-                              const std::string& group) {
+void StatusServer::serve_unix(const std::filesystem::path& path, unsigned mode, const std::string& group,
+                              Access access) {
   sockaddr_un limit_of;
   if (path.string().size() >= sizeof limit_of.sun_path)
     fail(ErrorKind::config, "{} is too long for a socket; give a shorter --run-dir", path.string());

@@ -35,7 +35,8 @@ class StatusServer {
   ~StatusServer();  // stops, joins, removes the sockets
 
   /// Replaces a socket left behind. `group`: given the socket if there is such a group. Throws Error{kernel}.
-  void serve_unix(const std::filesystem::path& path, unsigned mode, Access access, const std::string& group = {});
+  void serve_unix(const std::filesystem::path& path, unsigned mode, const std::string& group = {},
+                  Access access = Access::look);
   /// "127.0.0.1:9101", "[::1]:9101", ":9101". With `as_flanneld` only /healthz and /readyz, in flannel's words.
   /// Throws Error{usage} for an address that makes no sense, Error{kernel} if it is taken.
   void serve_tcp(const std::string& address, bool as_flanneld);

@@ -17,4 +17,9 @@ bool write_subnet_env(const NodePaths& paths, const NetworkConfig& config, const
   return write_file(paths.subnet_env(), format_subnet_env(env), 0644, false);
 }
 
+bool refuse_pods(const NodePaths& paths, const std::string& why) {
+  write_file(paths.no_pods(), why + "\n", 0644, false);
+  return remove_file(paths.subnet_env());
+}
+
 }  // namespace knet

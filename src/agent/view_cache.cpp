@@ -47,6 +47,40 @@ std::optional<NamedLease> parse_lease_line(std::string_view rest) {
   return out;
 }
 
+// "bgp-peer tor1 {...}": as in the store, and what can't be read of it is left out.
+void append_bgp(std::string& out, const BgpView& bgp) {
+  if (bgp.config != BgpConfig{}) out += fmt::format("bgp-config {}\n", format_bgp_config(bgp.config));
+  for (const BgpPeerSpec& peer : bgp.peers) out += fmt::format("bgp-peer {} {}\n", peer.name, format_bgp_peer(peer));
+  for (const NodeSpec& spec : bgp.specs) out += fmt::format("spec {} {}\n", spec.node, format_node_spec(spec));
+  for (const BgpSpeakerNode& speaker : bgp.speakers) {
+    NodeRecord record;
+    record.name = speaker.node;
+    record.public_ip = speaker.public_ip;
+    record.public_ip6 = speaker.public_ip6;
+    out += fmt::format("speaker {}\n", format_node(record));
+  }
+  for (const IpAddr& address : bgp.joined) out += fmt::format("joined {}\n", address.str());
+}
+
+void parse_bgp_line(std::string_view line, BgpView& bgp) {
+  const size_t space = std::min(line.find(' '), line.size() - 1);
+  const std::string_view word = line.substr(0, space), rest = line.substr(space + 1);
+  const size_t second = std::min(rest.find(' '), rest.size());
+  const std::string_view name = rest.substr(0, second), value = rest.substr(std::min(second + 1, rest.size()));
+  try {
+    if (word == "bgp-config") bgp.config = parse_bgp_config(rest);
+    if (word == "bgp-peer") bgp.peers.push_back(parse_bgp_peer(name, value));
+    if (word == "spec") bgp.specs.push_back(parse_node_spec(name, value));
+    if (word == "joined")
+      if (const auto address = IpAddr::parse(rest)) bgp.joined.push_back(*address);
+    if (word != "speaker") return;
+    NodeRecord record = parse_node(rest);
+    bgp.speakers.push_back({std::move(record.name), record.public_ip, record.public_ip6});
+  } catch (const Error&) {
+    // As a peer's record below.
+  }
+}
+
 std::optional<NamedLease> parse_peer_line(std::string_view rest) {
   try {
     return parse_lease_line(rest);
@@ -64,7 +98,9 @@ std::string format_cached_view(const std::string& config_json, const ClusterView
   nlohmann::json head = {{"node", node}, {"revision", view.rev}, {"config", config_json}};
   for (const ReceivedMode& mode : received)
     head["received"].push_back({{"mode", mode.mode}, {"revision", mode.rev}, {"since", mode.since}});
+  if (!view.self.runs_pods) head["no_pods"] = true;
   out += "\n" + head.dump() + "\n";
+  append_bgp(out, view.bgp);
   const Lease& own = view.self.lease;
   if (own.subnet || own.subnet6) append_lease(out, "own", own, node);
   for (size_t i = 0; i < view.leases.size(); ++i)
@@ -95,6 +131,7 @@ std::optional<CachedView> parse_cached_view(std::string_view text) {
         view.node = head.at("node").get<std::string>();
         view.rev = head.at("revision").get<Revision>();
         view.config_json = head.at("config").get<std::string>();
+        view.no_pods = head.value("no_pods", false);
         for (const auto& mode : head.value("received", nlohmann::json::array()))  // not in an older version's
           view.received.push_back({mode.at("mode").get<std::string>(), mode.at("revision").get<Revision>(),
                                    mode.at("since").get<int64_t>()});
@@ -108,6 +145,8 @@ std::optional<CachedView> parse_cached_view(std::string_view text) {
           view.peers.push_back(std::move(peer->lease));
           view.names.push_back(std::move(peer->name));
         }
+      } else if (!line.empty()) {
+        parse_bgp_line(line, view.bgp);
       }
     }
   } catch (const std::exception&) {

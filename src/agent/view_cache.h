@@ -21,11 +21,13 @@ struct CachedView {
   Lease own;
   std::vector<Lease> peers;        // sorted by (subnet, subnet6)
   std::vector<std::string> names;  // of the peers
+  bool no_pods = false;            // without a subnet of its own, and none is missing
+  BgpView bgp;                     // `joined` too: peers that announced bgp while the mode in `peers` reached them
   Revision rev = 0;
   std::vector<ReceivedMode> received;  // by this node, of an earlier mode of the cluster
 };
 
-/// Of a view whose config was read from `config_json`.
+/// Of a view whose config was read from `config_json`. Passwords are in it: the file is its owner's.
 std::string format_cached_view(const std::string& config_json, const ClusterView& view,
                                const std::vector<ReceivedMode>& received = {});
 /// Nothing if it is of another version, cut short or damaged.

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "core/node_part.h"
+#include "core/rollover.h"
 
 namespace knet {
 
@@ -96,6 +97,11 @@ std::string name_of(const ClusterView& view, uint32_t peer) {
   return peer < view.names.size() ? view.names[peer] : view.leases[peer].public_ip.str();
 }
 
+bool takes_part(const ClusterView& view, std::string_view mode) {
+  return receives(view, mode) || std::any_of(view.leases.begin(), view.leases.end(),
+                                             [&](const Lease& lease) { return lease.mode == mode; });
+}
+
 // The peers of each mode, in the registry's order; those that no mode can serve are noticed.
 std::vector<std::vector<uint32_t>> sort_peers(const ClusterView& view, const ModeRegistry& modes, DesiredState& out) {
   std::vector<std::vector<uint32_t>> peers(modes.all().size());
@@ -159,6 +165,7 @@ DesiredState compose(const ClusterView& view, const ModeRegistry& modes) {
   state.producers = {"node", "pod"};
   for (const Mode* mode : modes.all()) state.producers.emplace_back(mode->name());
   state.peers = view.names;
+  if (!view.self.runs_pods) return state;  // it may speak of routes, and has none itself
 
   add_node_part(view, {kNode, Origin::kNoPeer}, state);
   add_pod_routes(view, {kPod, Origin::kNoPeer}, state);
@@ -181,15 +188,29 @@ DesiredState compose(const ClusterView& view, const ModeRegistry& modes) {
   return state;
 }
 
-bool takes_part(const ClusterView& view, const Mode& mode) {
-  return receives(view, mode.name()) || std::any_of(view.leases.begin(), view.leases.end(), [&](const Lease& lease) {
-           return lease.mode == mode.name();
-         });
+bool takes_part(const ClusterView& view, const Mode& mode) { return takes_part(view, mode.name()); }
+
+namespace {
+
+// What BGP may bring besides the cluster's own: said for all of it, or for single peers. A rule for any prefix claims
+// nothing by itself.
+void add_learnable(const ClusterView& view, std::vector<Prefix>& networks) {
+  const auto add = [&](const Prefix& prefix) {
+    if (std::find(networks.begin(), networks.end(), prefix) == networks.end()) networks.push_back(prefix);
+  };
+  if (!takes_part(view, kLearningMode)) return;
+  for (const Prefix& prefix : view.bgp.config.import) add(prefix);
+  for (const BgpPeerSpec& peer : view.bgp.peers)
+    for (const BgpRule& rule : peer.import)
+      if (rule.accept && rule.prefix) add(*rule.prefix);
 }
+
+}  // namespace
 
 Ownership ownership_of(const ClusterView& view) {
   Ownership own;
   own.networks = view.config.networks();
+  add_learnable(view, own.networks);
   for (const Lease& lease : view.leases) {
     if (lease.public_ip) own.peer_addresses.push_back(lease.public_ip);
     if (lease.public_ip6) own.peer_addresses.push_back(lease.public_ip6);

@@ -15,6 +15,11 @@ namespace {
 constexpr std::string_view kSubnets = "subnets/";
 constexpr std::string_view kNodes = "knet/nodes/";
 constexpr std::string_view kReservations = "knet/reservations/";
+constexpr std::string_view kHolders = "knet/holders/";
+constexpr std::string_view kBgpConfig = "knet/bgp/config";
+constexpr std::string_view kBgpPeers = "knet/bgp/peers/";
+constexpr std::string_view kSpecs = "knet/specs/";
+constexpr std::string_view kSpeakers = "knet/speakers/";
 
 /// Leases and subnet keys are sorted by their subnets; a key is found among leases alike.
 template <typename A, typename B>
@@ -47,6 +52,40 @@ bool taken_from_us(const Lease& own, const Lease& found) {
 
 bool is_set(const Lease& own) { return own.subnet || own.subnet6; }
 
+const std::string& key_of(const BgpPeerSpec& peer) { return peer.name; }
+const std::string& key_of(const NodeSpec& spec) { return spec.node; }
+const std::string& key_of(const BgpSpeakerNode& speaker) { return speaker.node; }
+
+template <typename T>
+auto place_of(std::vector<T>& sorted, std::string_view key) {
+  return std::lower_bound(sorted.begin(), sorted.end(), key, [](const T& a, std::string_view b) { return key_of(a) < b; });
+}
+
+/// Whether that changes anything.
+template <typename T>
+bool put(std::vector<T>& sorted, T value) {
+  const auto place = place_of(sorted, std::string_view(key_of(value)));
+  if (place == sorted.end() || key_of(*place) != key_of(value)) {
+    sorted.insert(place, std::move(value));
+    return true;
+  }
+  if (*place == value) return false;
+  *place = std::move(value);
+  return true;
+}
+
+template <typename T>
+bool erase(std::vector<T>& sorted, std::string_view key) {
+  const auto place = place_of(sorted, key);
+  if (place == sorted.end() || key_of(*place) != key) return false;
+  sorted.erase(place);
+  return true;
+}
+
+bool is_bgp(std::string_view name) {
+  return name == kBgpConfig || name.starts_with(kBgpPeers) || name.starts_with(kSpecs) || name.starts_with(kSpeakers);
+}
+
 void add_subnets(std::vector<Prefix>& out, const Prefix& subnet, const Prefix& subnet6) {
   if (subnet) out.push_back(subnet);
   if (subnet6) out.push_back(subnet6);
@@ -73,6 +112,8 @@ void Membership::take(const StoreEvent& event, const Lease& own, Change& change)
   if (name.starts_with(kNodes)) return take_node(name, event, change);
   if (name.starts_with(kReservations)) return take_reservation(name, event, change);
   if (name == "knet/schema") return take_schema(name, event, change);
+  if (name.starts_with(kHolders)) return take_holder(name, event, change);
+  if (is_bgp(name)) return take_bgp(name, event, change);
   if (name.starts_with("knet/") || event.deleted) return;  // other records of ours have other readers
   report(name, "neither flannel's key nor knet's; ignored", change);
 }
@@ -194,6 +235,71 @@ void Membership::take_schema(const std::string& name, const StoreEvent& event, C
   schema_ = schema;
 }
 
+void Membership::take_bgp(const std::string& name, const StoreEvent& event, Change& change) {
+  const std::string_view whole = name;
+  const auto below = [&](std::string_view folder) { return whole.substr(folder.size()); };
+  bool news = false;
+  try {
+    if (name == kBgpConfig) {
+      BgpConfig config = event.deleted ? BgpConfig{} : parse_bgp_config(event.value);
+      news = config != bgp_.config;
+      bgp_.config = std::move(config);
+    } else if (whole.starts_with(kBgpPeers)) {
+      const std::string_view peer = below(kBgpPeers);
+      news = event.deleted ? erase(bgp_.peers, peer) : put(bgp_.peers, parse_bgp_peer(peer, event.value));
+    } else if (whole.starts_with(kSpecs)) {
+      const std::string_view node = below(kSpecs);
+      news = event.deleted ? erase(bgp_.specs, node) : put(bgp_.specs, parse_node_spec(node, event.value));
+    } else if (event.deleted) {
+      news = erase(bgp_.speakers, below(kSpeakers));
+    } else {
+      NodeRecord record = parse_node(event.value);
+      if (record.name != below(kSpeakers))
+        fail(ErrorKind::config, "node record: name is \"{}\", the key says otherwise", printable(record.name));
+      news = put(bgp_.speakers, BgpSpeakerNode{std::move(record.name), record.public_ip, record.public_ip6});
+    }
+    problems_.erase(name);
+  } catch (const Error& error) {
+    report(name, error.text, change);
+  }
+  change.bgp = change.bgp || news;
+}
+
+// Of a listing: what is not in it is gone.
+void Membership::forget_bgp_but(const std::vector<std::string>& names) {
+  const auto gone = [&](std::string_view folder, const std::string& key) {
+    return !std::binary_search(names.begin(), names.end(), std::string(folder) + key);
+  };
+  if (gone(kBgpConfig, "")) bgp_.config = {};
+  std::erase_if(bgp_.peers, [&](const auto& peer) { return gone(kBgpPeers, peer.name); });
+  std::erase_if(bgp_.specs, [&](const auto& spec) { return gone(kSpecs, spec.node); });
+  std::erase_if(bgp_.speakers, [&](const auto& speaker) { return gone(kSpeakers, speaker.node); });
+}
+
+std::optional<Membership::Holder> Membership::read_holder(const std::string& name, const SubnetKey& key,
+                                                          const StoreEvent& event, Change& change) {
+  try {
+    Holder holder{key.subnet, key.subnet6, parse_node(event.value).name, event.lease};
+    problems_.erase(name);
+    return holder;
+  } catch (const Error& error) {
+    report(name, error.text, change);
+    return std::nullopt;
+  }
+}
+
+void Membership::take_holder(const std::string& name, const StoreEvent& event, Change& change) {
+  const auto key = parse_subnet_key(std::string_view(name).substr(kHolders.size()));
+  if (!key) return;  // it names nobody's subnet
+  auto holder = event.deleted ? std::nullopt : read_holder(name, *key, event, change);
+  const auto place = place_of(holders_, *key);
+  const bool known = place != holders_.end() && same_subnets(*place, *key);
+  if (holder && known && *place == *holder) return;
+  change.bgp = change.bgp || holder || known;
+  if (known) holders_.erase(place);
+  if (holder) holders_.insert(place_of(holders_, *key), *std::move(holder));
+}
+
 Membership::Change Membership::apply(const StoreEvent& event, const Lease& own) {
   Change change;
   take(event, own, change);
@@ -209,19 +315,33 @@ Membership::Change Membership::replace(std::vector<StoreEvent> all, Revision rev
   const auto reservations = std::exchange(reservations_, {});
   const auto problems = std::exchange(problems_, {});
   const int schema = std::exchange(schema_, kSchema);
+  const auto holders = std::exchange(holders_, {});
+  const BgpView bgp = bgp_;
+  std::vector<std::string> bgp_names;
   // The config first: it says what leases without a type are.
   const auto config =
       std::find_if(all.begin(), all.end(), [&](const auto& event) { return event.key == paths_.config(); });
   take_config(config == all.end() ? StoreEvent{} : *config, change);
   Change ignored;  // maps that are built anew: compared as wholes below
   leases.reserve(all.size());
-  const std::string subnets = paths_.subnets();
+  const std::string subnets = paths_.subnets(), held = paths_.holders();
+  const auto key_below = [](const std::string& key, const std::string& folder) {
+    return key.starts_with(folder) ? parse_subnet_key(std::string_view(key).substr(folder.size())) : std::nullopt;
+  };
   for (StoreEvent& event : all) {
-    const auto key = event.key.starts_with(subnets)
-                         ? parse_subnet_key(std::string_view(event.key).substr(subnets.size()))
-                         : std::nullopt;
+    if (const auto key = key_below(event.key, held)) {
+      if (auto holder = read_holder(event.key.substr(paths_.prefix.size() + 1), *key, event, ignored))
+        holders_.push_back(*std::move(holder));
+      event.value = {};
+      continue;
+    }
+    const auto key = key_below(event.key, subnets);
     if (!key) {
       if (event.key != paths_.config()) take(event, {}, ignored);
+      if (event.key.size() > paths_.prefix.size())
+        if (std::string name = event.key.substr(paths_.prefix.size() + 1); is_bgp(name))
+          bgp_names.push_back(std::move(name));
+      event.value = {};
       continue;
     }
     auto lease = read_lease(event.key.substr(paths_.prefix.size() + 1), *key, event, ignored);
@@ -235,6 +355,12 @@ Membership::Change Membership::replace(std::vector<StoreEvent> all, Revision rev
   std::sort(leases.begin(), leases.end(), [](const auto& a, const auto& b) { return before(a, b); });
   std::sort(blocked.begin(), blocked.end(), [](const auto& a, const auto& b) { return before(a, b); });
   leases.shrink_to_fit();
+
+  std::sort(bgp_names.begin(), bgp_names.end());
+  forget_bgp_but(bgp_names);
+  std::sort(holders_.begin(), holders_.end(), [](const auto& a, const auto& b) { return before(a, b); });
+  holders_.shrink_to_fit();
+  change.bgp = bgp != bgp_ || holders != holders_;
 
   if (problems_.contains("knet/schema")) schema_ = schema;
   change.leases = change.leases || !std::equal(leases.begin(), leases.end(), leases_.begin(), leases_.end(),
@@ -303,6 +429,9 @@ void Membership::fill(ClusterView& view, std::vector<std::string>* dropped) cons
   }
   std::sort(nodes.begin(), nodes.end());
   const auto name_of = [&](const Lease& lease) -> std::string {
+    const auto holder = std::lower_bound(holders_.begin(), holders_.end(), lease,
+                                         [](const Holder& a, const Lease& b) { return before(a, b); });
+    if (holder != holders_.end() && same_subnets(*holder, lease) && holder->lease == lease.lease_id) return holder->node;
     for (const Prefix& subnet : {lease.subnet, lease.subnet6}) {
       if (!subnet) continue;
       const auto found = std::lower_bound(nodes.begin(), nodes.end(), std::pair{subnet, std::string_view{}});
@@ -319,6 +448,7 @@ void Membership::fill(ClusterView& view, std::vector<std::string>* dropped) cons
     view.leases.push_back(lease);
     view.names.push_back(name_of(lease));
   }
+  view.bgp = bgp_;
   view.rev = rev_;
   auto lines = drop_conflicts(view);
   if (dropped != nullptr) *dropped = std::move(lines);

@@ -1,6 +1,6 @@
 // Membership: the peers' leases and nodes' records, kept from the store's snapshot and events. Pure state, no I/O.
 // Foreign or corrupt keys are remembered by name with the reason, shown once, and never stop the others. A placeholder
-// of a reservation (lease.h) is no peer, but taken.
+// of a reservation (lease.h) is no peer, but taken. BGP's records that can't be read stay as they were last read.
 #pragma once
 
 #include <map>
@@ -35,6 +35,7 @@ class Membership {
     bool reservations = false;
     bool own_lease = false;  // ours was changed, deleted or bound to another TTL lease by somebody
     bool schema = false;
+    bool bgp = false;  // its settings, peers, nodes' specs and speakers, or who holds a subnet
     std::vector<std::string> problems;  // new ones, for the log: "subnets/10.5.x: not a subnet key"
   };
   /// Replaces all by a complete listing at `rev`; what is not in it is gone. Values that changed are noticed too.
@@ -45,6 +46,7 @@ class Membership {
   const std::vector<Lease>& leases() const { return leases_; }  // all but none; sorted by (subnet, subnet6); ours too
   const std::map<std::string, NodeRecord>& nodes() const { return nodes_; }
   const std::map<std::string, Reservation>& reservations() const { return reservations_; }
+  const BgpView& bgp() const { return bgp_; }  // nobody has joined there
   const std::string& config_json() const { return config_json_; }
   int schema() const { return schema_; }
   Revision rev() const { return rev_; }
@@ -56,7 +58,8 @@ class Membership {
   /// nodes.
   std::vector<Prefix> taken(std::string_view node) const;
 
-  /// Peers (without view.self's lease) and their names, put into the view; conflicts dropped.
+  /// Peers (without view.self's lease), their names and BGP's records, put into the view; conflicts dropped. A peer's
+  /// name is the holder's of its lease, else of the node that says that it has the subnet, else its address.
   void fill(ClusterView& view, std::vector<std::string>* dropped = nullptr) const;
 
  private:
@@ -66,6 +69,17 @@ class Membership {
   void take_node(const std::string& name, const StoreEvent& event, Change& change);
   void take_reservation(const std::string& name, const StoreEvent& event, Change& change);
   void take_schema(const std::string& name, const StoreEvent& event, Change& change);
+  void take_bgp(const std::string& name, const StoreEvent& event, Change& change);
+  void take_holder(const std::string& name, const StoreEvent& event, Change& change);
+  void forget_bgp_but(const std::vector<std::string>& names);
+  struct Holder {
+    Prefix subnet, subnet6;
+    std::string node;
+    LeaseId lease = 0;  // of another one than the subnet's it speaks of an earlier holder
+    bool operator==(const Holder&) const = default;
+  };
+  std::optional<Holder> read_holder(const std::string& name, const SubnetKey& key, const StoreEvent& event,
+                                    Change& change);
   std::optional<Lease> read_lease(const std::string& name, const SubnetKey& key, const StoreEvent& event,
                                   Change& change);
   void report(const std::string& name, std::string why, Change& change);
@@ -74,6 +88,8 @@ class Membership {
   const ModeRegistry& modes_;
   std::vector<Lease> leases_;
   std::vector<SubnetKey> blocked_;  // placeholders and corrupt values; sorted
+  std::vector<Holder> holders_;  // sorted like leases_
+  BgpView bgp_;
   std::map<std::string, NodeRecord> nodes_;
   std::map<std::string, Reservation> reservations_;
   std::map<std::string, std::string> problems_;

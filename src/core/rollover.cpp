@@ -1,8 +1,77 @@
 #include "core/rollover.h"
 
 #include <algorithm>
+#include <tuple>
 
 namespace knet {
+
+namespace {
+
+// By a route of its own or an aggregate; one for the whole network or more says nothing about this subnet.
+bool is_learned(const ClusterView& view, const Prefix& subnet) {
+  if (!subnet) return true;
+  if (!view.learned) return false;
+  const Prefix& network = subnet.is_v4() ? view.config.network : view.config.network6;
+  for (int length = subnet.length(); length > network.length() || length == subnet.length(); --length) {
+    const Prefix wanted = Prefix(subnet.addr(), length).masked();
+    const auto at = std::lower_bound(view.learned->begin(), view.learned->end(), wanted,
+                                     [](const LearnedRoute& route, const Prefix& prefix) { return route.dst < prefix; });
+    if (at != view.learned->end() && at->dst == wanted) return true;
+    if (length == 0) break;
+  }
+  return false;
+}
+
+bool is_learned(const ClusterView& view, const Lease& lease) {
+  return (!view.config.enable_v4 || is_learned(view, lease.subnet)) &&
+         (!view.config.enable_v6 || is_learned(view, lease.subnet6));
+}
+
+bool knows(const NetworkConfig& config, const std::string& mode) { return config.mode == mode || is_earlier(config, mode); }
+
+void join(ClusterView& view, const Lease& lease) {
+  for (const IpAddr& address : {lease.public_ip, lease.public_ip6})
+    if (address) view.bgp.joined.push_back(address);
+}
+
+}  // namespace
+
+Revision keep_former_ways(ClusterView& view, const std::vector<Lease>& before) {
+  view.bgp.joined.clear();
+  Revision earliest = 0;
+  for (Lease& lease : view.leases) {
+    if (lease.mode != kLearningMode || is_learned(view, lease)) continue;
+    const auto was = std::lower_bound(before.begin(), before.end(), lease, [](const Lease& a, const Lease& b) {
+      return std::tie(a.subnet, a.subnet6) < std::tie(b.subnet, b.subnet6);
+    });
+    if (was == before.end() || was->subnet != lease.subnet || was->subnet6 != lease.subnet6 ||
+        was->mode == kLearningMode || !knows(view.config, was->mode) || was->public_ip != lease.public_ip ||
+        was->public_ip6 != lease.public_ip6)
+      continue;
+    earliest = earliest == 0 ? lease.rev : std::min(earliest, lease.rev);
+    join(view, lease);
+    lease = *was;
+  }
+  std::sort(view.bgp.joined.begin(), view.bgp.joined.end());
+  return earliest;
+}
+
+void take_learned_ways(ClusterView& view) {
+  const std::vector<IpAddr> joined = std::exchange(view.bgp.joined, {});
+  const auto has_joined = [&](const IpAddr& address) {
+    return address && std::binary_search(joined.begin(), joined.end(), address);
+  };
+  for (Lease& lease : view.leases) {
+    if (lease.mode == kLearningMode || (!has_joined(lease.public_ip) && !has_joined(lease.public_ip6))) continue;
+    if (is_learned(view, lease)) {
+      lease.mode = kLearningMode;
+      lease.data = {};
+    } else {
+      join(view, lease);
+    }
+  }
+  std::sort(view.bgp.joined.begin(), view.bgp.joined.end());
+}
 
 bool is_earlier(const NetworkConfig& config, std::string_view mode) {
   return std::any_of(config.earlier.begin(), config.earlier.end(),

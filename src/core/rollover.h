@@ -12,8 +12,12 @@
 
 #include "core/config.h"
 #include "core/lease.h"
+#include "core/view.h"
 
 namespace knet {
+
+/// The mode whose routes are learned from the peers themselves, after their leases announce it.
+inline constexpr std::string_view kLearningMode = "bgp";
 
 /// A mode that this node announced before and still receives.
 struct ReceivedMode {
@@ -60,6 +64,14 @@ class Rollover {
 
   std::vector<Entry> received_;
 };
+
+/// Peers that announce bgp while no route to their subnets is learned: as long as the config knows the mode by which
+/// `before` (the leases that were acted on last, sorted like the view's) reached them, they stand in the view as they did
+/// there, and their addresses in view.bgp.joined. Returns the revision of the earliest announcement that is not acted on
+/// so; 0: none.
+Revision keep_former_ways(ClusterView& view, const std::vector<Lease>& before);
+/// Without the store, of a view that was kept: those among `joined` whose routes are learned by now are bgp's.
+void take_learned_ways(ClusterView& view);
 
 /// Whether the config still knows this mode as an earlier one.
 bool is_earlier(const NetworkConfig& config, std::string_view mode);
