@@ -16,13 +16,13 @@ std::function<int()> declare(CLI::App& app) {
   auto words = [&](const char* flag, std::vector<std::string>& into, const char* help, const char* type) {
     return show->add_option(flag, into, help)->type_name(type)->take_all()->allow_extra_args(false)->delimiter(',');
   };
-  offer(words("--state", flags->filter.states, "only these: ok, pending, broken, foreign, stale, unknown; repeatable", "STATE")
+  offer(words("--state", flags->filter.states, "only these: ok, pending, broken, foreign, stale, kept, unknown; repeatable", "STATE")
             ->transform([](std::string word) {
               for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
               return word;
             })
-            ->check(CLI::IsMember({"ok", "pending", "broken", "foreign", "stale", "unknown"})),
-        [] { return std::vector<std::string>{"ok", "pending", "broken", "foreign", "stale", "unknown"}; });
+            ->check(CLI::IsMember({"ok", "pending", "broken", "foreign", "stale", "kept", "unknown"})),
+        [] { return std::vector<std::string>{"ok", "pending", "broken", "foreign", "stale", "kept", "unknown"}; });
   words("--dev", flags->filter.devs, "only over this device; repeatable", "DEV");
   words("--node", flags->filter.nodes, "only those to this node; repeatable", "NODE");
   CLI::Option* check = show->add_flag("--check", flags->check, "exit 3 on drift");

@@ -57,20 +57,30 @@ Tone tone_of(RowState state) {
   return state == RowState::foreign ? Tone::dim : Tone::warn;
 }
 
+/// The further next hops, for a table: the first has columns of its own.
+std::string others_text(const RouteRow& row) {
+  std::string out;
+  for (const RouteHop& hop : row.others)
+    out += fmt::format("{}{}%{}{}", out.empty() ? "" : ",", hop.via ? hop.via.str() : "", hop.dev.view(), hop.onlink ? " onlink" : "");
+  return out.empty() ? "-" : out;
+}
+
+std::string via_text(const RouteRow& row) { return row.others.empty() ? row.via.str() : fmt::format("{} +{}", row.via.str(), row.others.size()); }
+
 std::string destination(const RouteRow& row) { return row.dst.is_host() ? row.dst.addr().str() : row.dst.str(); }
 
 void print_table(const RouteLook& look, const std::vector<RouteRow>& rows, bool wide) {
   std::vector<Column> columns{{"DESTINATION"}, {"VIA"}, {"DEV"}, {"MODE"}, {"NODE"}, {"SOURCE"}, {"STATE"}, {"SINCE"}};
-  if (wide) columns.insert(columns.end(), {{"PATH"}, {"NEXTHOP"}, {"NEIGHBOR"}, {"FDB"}, {"FILTER"}, {"PEER"}, {"MTU", Column::Kind::right}, {"METRIC", Column::Kind::right}, {"FLAGS"}});
+  if (wide) columns.insert(columns.end(), {{"PATH"}, {"NEXTHOP"}, {"NEIGHBOR"}, {"FDB"}, {"FILTER"}, {"PEER"}, {"MTU", Column::Kind::right}, {"METRIC", Column::Kind::right}, {"FLAGS"}, {"OTHERS"}});
   columns.push_back({"WHY", Column::Kind::free});
   Table table(columns);
   const int64_t now = unix_now();
   for (const RouteRow& row : rows) {
-    std::vector<Cell> cells{destination(row), row.via.str(), row.dev, row.mode, row.node, row.source,
+    std::vector<Cell> cells{destination(row), via_text(row), row.dev, row.mode, row.node, row.source,
                             Cell(shown_state(row.state), tone_of(row.state)), since(row.since, now)};
     if (wide)
       cells.insert(cells.end(), {row.path, row.part_nexthop, row.part_neighbor, row.part_fdb, row.part_filter, row.part_peer, row.mtu != 0 ? fmt::format("{}", row.mtu) : "-",
-                                 fmt::format("{}", row.metric), row.onlink ? "onlink" : "-"});
+                                 fmt::format("{}", row.metric), row.onlink ? "onlink" : "-", others_text(row)});
     cells.emplace_back(row.why);
     table.add(std::move(cells));
   }

@@ -134,33 +134,33 @@ class Rows {
     }
   }
 
-  void judge_link(const Route& want, RouteRow& row) {
-    if (!want.dev) return;
-    const Link* seen = seen_.find_link(want.dev);
-    const Link* link = want_.find_link(want.dev);
+  void judge_link(const DevName& dev, RouteRow& row) {
+    if (!dev) return;
+    const Link* seen = seen_.find_link(dev);
+    const Link* link = want_.find_link(dev);
     if (row.mtu == 0) row.mtu = seen != nullptr ? seen->mtu : link != nullptr ? link->mtu : 0;
     if (link != nullptr)
       if (const std::string* reason = failure(describe(*link))) worsen(row, RowState::pending, "link: " + *reason);
-    if (const auto it = foreign_links_.find(want.dev); it != foreign_links_.end()) {
-      worsen(row, RowState::foreign, fmt::format("{} can't be made: {} is not ours", want.dev.view(), *it->second));
+    if (const auto it = foreign_links_.find(dev); it != foreign_links_.end()) {
+      worsen(row, RowState::foreign, fmt::format("{} can't be made: {} is not ours", dev.view(), *it->second));
     } else if (seen == nullptr) {
       if (whole<Link>())
-        worsen(row, RowState::broken, fmt::format("{} is not there", want.dev.view()));
+        worsen(row, RowState::broken, fmt::format("{} is not there", dev.view()));
       else
         worsen(row, RowState::unknown, "links could not be read");
     } else if (!seen->up) {
-      worsen(row, RowState::broken, fmt::format("{} is down", want.dev.view()));
+      worsen(row, RowState::broken, fmt::format("{} is down", dev.view()));
     } else if (link != nullptr && (!link->same_make(*seen) || link->wireguard != seen->wireguard)) {
-      worsen(row, RowState::broken, fmt::format("{} is not as wanted: {}", want.dev.view(), describe(*seen)));
-    } else if (const TunnelPump* userspace = pump(want.dev);
+      worsen(row, RowState::broken, fmt::format("{} is not as wanted: {}", dev.view(), describe(*seen)));
+    } else if (const TunnelPump* userspace = pump(dev);
                userspace != nullptr && !userspace->fast_path && !seen->running) {
       // tun_detach() in drivers/net/tun.c: no carrier once its last reader is gone.
-      worsen(row, RowState::broken, fmt::format("nobody carries the packets of {}", want.dev.view()));
+      worsen(row, RowState::broken, fmt::format("nobody carries the packets of {}", dev.view()));
     }
   }
 
   static bool same_route(const Route& a, const Route& b) {
-    return a.type == b.type && a.dev == b.dev && a.via == b.via && a.protocol == b.protocol && a.src == b.src &&
+    return a.type == b.type && a.dev == b.dev && a.via == b.via && a.others == b.others && a.protocol == b.protocol && a.src == b.src &&
            a.mtu == b.mtu && !b.multipath;
   }
 
@@ -248,6 +248,7 @@ class Rows {
     RouteRow row;
     row.dst = route.dst;
     row.via = route.via;
+    row.others = route.others;
     row.onlink = route.onlink;
     row.table = route.table;
     row.metric = route.metric;
@@ -284,7 +285,8 @@ class Rows {
     // A mode's route to no peer: what leads all of the network to its device, for those whom nobody has.
     if (of_mode && row.node == "-") row.source = "config";
     row.path = path_of(want);
-    judge_link(want, row);
+    judge_link(want.dev, row);
+    for (const RouteHop& hop : want.others) judge_link(hop.dev, row);
     judge_route(index, first, end, row);
     judge_parts(want, row);
     rows_.push_back(std::move(row));
@@ -307,7 +309,7 @@ class Rows {
       return;
     }
     row.source = "kernel";
-    row.state = RowState::stale;
+    row.state = desired_.hold.test(static_cast<size_t>(Kind::route)) ? RowState::kept : RowState::stale;
     if (Ownership::is_pod_link(seen.dev.view()) && seen.dst.is_host()) {
       row.mode = "pod";
       row.node = view_.self.name;
@@ -315,7 +317,13 @@ class Rows {
     } else {
       if (const Link* device = want_.find_link(seen.dev)) row.mode = desired_.producers.at(device->origin.producer);
       const std::string* reason = failure(describe(seen));
-      row.why = reason != nullptr ? "lease gone; " + *reason : "lease gone; removing";
+      const std::string& mode = view_.self.lease.mode.empty() ? view_.config.mode : view_.self.lease.mode;
+      if (row.state == RowState::kept)
+        row.why = "kept until BGP has told all";
+      else if (mode == "bgp")
+        row.why = reason != nullptr ? "not told any more; " + *reason : "not told any more; removing";
+      else
+        row.why = reason != nullptr ? "lease gone; " + *reason : "lease gone; removing";
     }
     rows_.push_back(std::move(row));
   }
@@ -334,7 +342,9 @@ class Rows {
 };
 
 // A row that knet wants has its mode named; what is only found has "-", or is stale.
-bool is_wanted(const RouteRow& row) { return row.state != RowState::stale && row.mode != "-"; }
+bool is_wanted(const RouteRow& row) {
+  return row.state != RowState::stale && row.state != RowState::kept && row.mode != "-";
+}
 
 }  // namespace
 
@@ -350,6 +360,8 @@ std::string_view to_string(RowState state) {
       return "foreign";
     case RowState::stale:
       return "stale";
+    case RowState::kept:
+      return "kept";
     case RowState::unknown:
       return "unknown";
   }
@@ -363,7 +375,8 @@ std::vector<RouteRow> route_rows(const ClusterView& view, const DesiredState& de
 
 std::string verdict(const std::vector<RouteRow>& rows) {
   constexpr std::array order = {RowState::ok,      RowState::pending, RowState::broken,
-                                RowState::foreign, RowState::stale,   RowState::unknown};
+                                RowState::foreign, RowState::stale,   RowState::kept,
+                                RowState::unknown};
   std::string text;
   size_t total = 0;
   const auto count = [&](bool wanted) {
@@ -387,6 +400,7 @@ bool has_drift(const std::vector<RouteRow>& rows) {
   return std::any_of(rows.begin(), rows.end(), [](const RouteRow& row) {
     switch (row.state) {
       case RowState::ok:
+      case RowState::kept:
       case RowState::unknown:
         return false;
       case RowState::foreign:

@@ -12,12 +12,13 @@
 
 namespace knet {
 
-enum class RowState : uint8_t { ok, pending, broken, foreign, stale, unknown };
+enum class RowState : uint8_t { ok, pending, broken, foreign, stale, kept, unknown };
 std::string_view to_string(RowState state);  // lower case; BROKEN in capitals is the printer's affair
 
 struct RouteRow {
   Prefix dst;
   IpAddr via;            // unset: -
+  std::vector<RouteHop> others;  // further next hops, equally good
   std::string dev;       // device, or "blackhole"
   std::string mode;      // "vxlan", "pod", "node", "-" where not ours
   std::string node;      // node name, own name for own rows, "-"

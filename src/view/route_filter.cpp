@@ -17,12 +17,19 @@ bool has(const std::vector<std::string>& words, std::string_view word) {
 using RowKey = std::tuple<Prefix, uint32_t, uint32_t, std::string, std::string>;
 RowKey key_of(const RouteRow& row) { return {row.dst, row.table, row.metric, row.source, row.dev}; }
 
+// ip-route(8) wants the family named where it is not the destination's.
+std::string via_text(const Prefix& dst, const IpAddr& via) {
+  return via.family() == dst.family() ? via.str() : "inet6 " + via.str();
+}
+
 bool is_special(const std::string& dev) { return dev == "blackhole" || dev == "unreachable" || dev == "prohibit"; }
 
 }  // namespace
 
 bool RowFilter::matches(const RouteRow& row) const {
-  return has(states, to_string(row.state)) && has(devs, row.dev) && has(nodes, row.node);
+  return has(states, to_string(row.state)) && (has(devs, row.dev) || std::any_of(row.others.begin(), row.others.end(), [&](const RouteHop& hop) {
+           return has(devs, hop.dev.view());
+         })) && has(nodes, row.node);
 }
 
 std::vector<RouteRow> pick(std::vector<RouteRow> rows, const RowFilter& filter) {
@@ -33,19 +40,29 @@ std::vector<RouteRow> pick(std::vector<RouteRow> rows, const RowFilter& filter) 
 std::string ip_batch(const std::vector<RouteRow>& rows) {
   std::string out;
   for (const RouteRow& row : rows) {
-    if (row.state == RowState::foreign || row.state == RowState::stale) {
+    if (row.state == RowState::foreign || row.state == RowState::stale ||
+        row.state == RowState::kept) {
       out += fmt::format("# {} {}: {}\n", to_string(row.state), row.dst.str(), row.why);
       continue;
     }
     out += "route replace ";
     if (is_special(row.dev)) out += row.dev + " ";
     out += row.dst.str();
-    if (row.via) out += " via " + row.via.str();
-    if (!is_special(row.dev) && row.dev != "-") out += " dev " + row.dev;
+    if (row.others.empty()) {
+      if (row.via) out += " via " + via_text(row.dst, row.via);
+      if (!is_special(row.dev) && row.dev != "-") out += " dev " + row.dev;
+    }
     out += fmt::format(" proto {}", Route::kProtocol);
     if (row.metric != 0) out += fmt::format(" metric {}", row.metric);
     if (row.table != Route::kMainTable) out += fmt::format(" table {}", row.table);
-    if (row.onlink) out += " onlink";
+    const auto hop = [&](const IpAddr& via, std::string_view dev, bool onlink) {
+      out += fmt::format(" nexthop{} dev {}{}", via ? " via " + via_text(row.dst, via) : "", dev, onlink ? " onlink" : "");
+    };
+    if (row.others.empty())
+      out += row.onlink ? " onlink" : "";
+    else
+      hop(row.via, row.dev, row.onlink);
+    for (const RouteHop& other : row.others) hop(other.via, other.dev.view(), other.onlink);
     out += '\n';
   }
   return out;

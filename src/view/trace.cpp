@@ -124,10 +124,14 @@ class Walk {
   const RouteRow* row() const {
     const RouteRow* best = nullptr;
     for (const RouteRow& row : world_.rows)
-      if (row.dst.contains(to_.ip) && row.state != RowState::foreign && row.state != RowState::stale && row.node != "-" &&
+      if (row.dst.contains(to_.ip) && row.state != RowState::foreign && row.state != RowState::stale && row.state != RowState::kept && row.node != "-" &&
           (!best || row.dst.length() > best->dst.length()))
         best = &row;
     return best;
+  }
+
+  static bool leads_over(const RouteRow& row, const DevName& dev) {
+    return row.dev == dev.view() || std::any_of(row.others.begin(), row.others.end(), [&](const RouteHop& hop) { return hop.dev == dev; });
   }
 
   bool check_route(const std::optional<KernelRoute>& route, const std::string& device) {
@@ -136,7 +140,7 @@ class Walk {
     const bool own_subnet = view_.self.lease.subnet.contains(to_.ip) || view_.self.lease.subnet6.contains(to_.ip);
     if (own_subnet && !endpoint_of(view_, to_.ip) && (!route || route->type != RouteType::local))
       return broken(here(), at, fmt::format("no pod of {} has {}", here(), to_.ip.str()), "knet route show lists the pods that are here");
-    if (wanted && route && wanted->dev != "blackhole" && wanted->dev != route->dev.view() && route->type != RouteType::local)
+    if (wanted && route && wanted->dev != "blackhole" && !leads_over(*wanted, route->dev) && route->type != RouteType::local)
       return broken(here(), at, fmt::format("{} {}, not over {}{}", to_.ip.str(),
                                             route->type == RouteType::unicast
                                                 ? fmt::format("goes to {} by {}", route->dev.view(), route_text(*route))
@@ -175,7 +179,14 @@ class Walk {
     const std::string dst = route.dst ? route.dst.length() == 0 ? "default" : route.dst.is_host() ? route.dst.addr().str() : route.dst.str()
                                       : to_.ip.str();
     if (route.type == RouteType::local) return dst + " is here";
-    return route.via ? fmt::format("{} via {}", dst, route.via.str()) : fmt::format("{} dev {}", dst, route.dev.view());
+    return (route.via ? fmt::format("{} via {}", dst, route.via.str()) : fmt::format("{} dev {}", dst, route.dev.view())) + others_text(route);
+  }
+
+  /// Of several next hops the kernel has chosen one for these two addresses.
+  std::string others_text(const KernelRoute& route) const {
+    const RouteRow* wanted = row();
+    if (!wanted || wanted->others.empty() || (route.dst && route.dst != wanted->dst)) return "";
+    return fmt::format(", one of {} next hops", wanted->others.size() + 1);
   }
 
   std::string peer_name() const { return peer_ ? view_.names[*peer_] : to_.node.empty() ? "-" : to_.node; }

@@ -117,7 +117,8 @@ void add_multipath(Random& random, NetState& net) {
   for (int n = 1; n < 8; ++n) {
     if (!random.chance(35)) continue;
     const bool v6 = random.chance(40);
-    const std::string gateway = v6 ? "fd00:77::" : "192.168.77.";
+    // Link-local: a device that was down has lost its IPv6 addresses.
+    const std::string gateway = v6 ? "fe80::" : "192.168.77.";
     Route made = route(v6 ? subnet6(130 + n) + "/64" : subnet(130 + n) + "/24", "eth0", gateway + std::to_string(20 + random.below(3)));
     for (int more = random.below(4); more > 0; --more) {
       const int way = random.below(3);
