@@ -129,8 +129,11 @@ bool keep_agreed(const Agreed& agreed, Update& update) {
 }
 
 Notification as_hard_reset(const Notification& notification) {
-  Notification hard{static_cast<uint8_t>(ErrorCode::cease), kHardReset, {notification.code, notification.subcode}};
-  hard.data.insert(hard.data.end(), notification.data.begin(), notification.data.end());
+  Notification hard{static_cast<uint8_t>(ErrorCode::cease), kHardReset, {}};
+  hard.data.resize(2 + notification.data.size());
+  hard.data[0] = notification.code;
+  hard.data[1] = notification.subcode;
+  std::copy(notification.data.begin(), notification.data.end(), hard.data.begin() + 2);
   return hard;
 }
 
