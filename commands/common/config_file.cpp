@@ -30,6 +30,17 @@ void keep_spoken(CLI::App& app) {
   for (CLI::App* verb : app.get_subcommands([](CLI::App*) { return true; })) keep_spoken(*verb);
 }
 
+/// Verbs, and theirs.
+std::vector<CLI::App*> verbs_below(CLI::App& app) {
+  std::vector<CLI::App*> out;
+  for (CLI::App* verb : app.get_subcommands([](CLI::App*) { return true; })) {
+    out.push_back(verb);
+    const std::vector<CLI::App*> below = verbs_below(*verb);
+    out.insert(out.end(), below.begin(), below.end());
+  }
+  return out;
+}
+
 bool set_by_environment(const CLI::Option& option) {
   const char* value = option.get_envname().empty() ? nullptr : std::getenv(option.get_envname().c_str());
   return value != nullptr && *value != '\0';
@@ -84,7 +95,7 @@ std::vector<CLI::ConfigItem> ConfigFile::read(const std::string& text) const {
     const std::string name = "--" + item.key;
     CLI::App* holder = app_.get_option_no_throw(name) != nullptr ? &app_ : nullptr;
     bool now = holder != nullptr;
-    for (CLI::App* verb : app_.get_subcommands([](CLI::App*) { return true; })) {
+    for (CLI::App* verb : verbs_below(app_)) {
       if (now || verb->get_option_no_throw(name) == nullptr) continue;
       holder = verb;
       now = verb->parsed();
@@ -101,7 +112,7 @@ std::vector<CLI::ConfigItem> ConfigFile::read(const std::string& text) const {
     if (set_by_environment(option)) continue;
     places_[name] = place;
     CLI::ConfigItem& result = out.emplace_back();
-    if (holder != &app_) result.parents = {holder->get_name()};
+    for (CLI::App* at = holder; at != &app_; at = at->get_parent()) result.parents.insert(result.parents.begin(), at->get_name());
     result.name = item.key;
     result.inputs = std::move(item.values);
   }

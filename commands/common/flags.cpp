@@ -117,7 +117,7 @@ void NodeFlags::declare(CLI::App& app) {
                           "KNET_NODE_NO_FORWARD_ACCEPT");
   rp_filter_option_ = other(app.add_flag("--keep-rp-filter", keep_rp_filter_, "refuse rather than lower all.rp_filter from 1 to 2"),
                             "KNET_NODE_KEEP_RP_FILTER");
-  pods_option_ = other(app.add_flag("--no-pods", no_pods_, "this node runs no pods: it only reaches those of others"),
+  pods_option_ = other(app.add_flag("--no-pods", no_pods_, "no subnet and no pods here: it takes part as a route reflector does"),
                        "KNET_NODE_NO_PODS");
 }
 
@@ -161,10 +161,38 @@ void declare_log(CLI::App& app, log::Level otherwise) {
   one_of(option->type_name("LEVEL")->envname("KNET_LOG")->group(kCommonGroup), {"debug", "info", "warning", "error"});
 }
 
+void CommonFlags::declare_common(CLI::App& app, bool with_ip) {
+  store.declare(app);
+  paths.declare(app);
+  output.declare(app, with_ip);
+  declare_log(app);
+}
+
 std::chrono::milliseconds duration_of(std::string_view flag, std::string_view text) {
   const std::optional<std::chrono::milliseconds> time = parse_duration(text);
   if (!time || time->count() == 0) fail(ErrorKind::usage, "{} {} is no time; give one such as 500ms, 5s or 2m", flag, printable(text));
   return *time;
+}
+
+uint64_t number_of(std::string_view flag, std::string_view text, uint64_t least, uint64_t most) {
+  const std::optional<int64_t> number = parse_int(text);
+  if (!number || *number < 0 || static_cast<uint64_t>(*number) < least || static_cast<uint64_t>(*number) > most)
+    fail(ErrorKind::usage, "{} {} is no number from {} to {}", flag, printable(text), least, most);
+  return static_cast<uint64_t>(*number);
+}
+
+uint32_t asn_of(std::string_view flag, std::string_view text) {
+  constexpr uint32_t kTransition = 23456, kLast16 = 65535, kLast32 = UINT32_MAX;
+  const size_t dot = text.find('.');
+  const std::optional<int64_t> high = dot == std::string_view::npos ? 0 : parse_int(text.substr(0, dot));
+  const std::optional<int64_t> low = parse_int(dot == std::string_view::npos ? text : text.substr(dot + 1));
+  const int64_t most = dot == std::string_view::npos ? kLast32 : kLast16;
+  if (!high || !low || *high < 0 || *high > kLast16 || *low < 0 || *low > most)
+    fail(ErrorKind::usage, "{} {} is no AS number; give one such as 64512, or 1.10", flag, printable(text));
+  const uint32_t asn = static_cast<uint32_t>(*high << 16 | *low);
+  if (asn == 0 || asn == kTransition || asn == kLast16 || asn == kLast32)
+    fail(ErrorKind::usage, "{} {}: no speaker may have this AS number; private ones are 64512 to 65534", flag, printable(text));
+  return asn;
 }
 
 IpAddr address_of(std::string_view flag, std::string_view text, Family family) {

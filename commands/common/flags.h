@@ -78,8 +78,22 @@ class OutputFlag {
 /// --log LEVEL (KNET_LOG). Sets the level when the words are parsed; `otherwise` holds until then.
 void declare_log(CLI::App& app, log::Level otherwise = log::Level::warning);
 
+/// What nouns over the cluster begin with: the store, this node's files, how to print, what to log.
+struct CommonFlags {
+  StoreFlags store;
+  PathFlags paths;
+  OutputFlag output;
+
+  void declare_common(CLI::App& app, bool with_ip = false);
+  StoreOptions store_options() const { return store.options(paths.paths()); }
+};
+
 /// A duration typed for `flag`. Throws Error{usage}.
 std::chrono::milliseconds duration_of(std::string_view flag, std::string_view text);
+/// A whole number typed for `flag`, in these bounds. Throws Error{usage}.
+uint64_t number_of(std::string_view flag, std::string_view text, uint64_t least, uint64_t most);
+/// An AS number as "65001" or "1.10" (RFC 5396). Throws Error{usage} for one that no speaker may have (RFC 7607, 7300, 6793).
+uint32_t asn_of(std::string_view flag, std::string_view text);
 /// An address typed for `flag`, of that family unless none. Throws Error{usage}.
 IpAddr address_of(std::string_view flag, std::string_view text, Family family = Family::none);
 

@@ -57,10 +57,17 @@ std::vector<Section> sections_of(const CLI::App& app) {
   return sections;
 }
 
-std::string options_text(const CLI::App& app) {
+/// Without those that `verb`, which stands below, has itself under the same name.
+std::string options_text(const CLI::App& app, const CLI::App* verb = nullptr) {
   std::string out;
   size_t column = 0;
-  const std::vector<Section> sections = sections_of(app);
+  std::vector<Section> sections = sections_of(app);
+  for (Section& section : sections) {
+    std::erase_if(section.options, [&](const CLI::Option* option) {
+      return verb != nullptr && verb->get_option_no_throw(option->get_name()) != nullptr;
+    });
+  }
+  std::erase_if(sections, [](const Section& section) { return section.options.empty(); });
   for (const Section& section : sections) {
     for (const CLI::Option* option : section.options) {
       column = std::max(column, std::min(left_side(*option).size(), kWidestName) + 4);
@@ -75,6 +82,13 @@ std::string options_text(const CLI::App& app) {
     }
   }
   return out;
+}
+
+/// "peer, peers".
+std::string names_of(const CLI::App& verb) {
+  std::string text = verb.get_name();
+  for (const std::string& alias : verb.get_aliases()) text += ", " + alias;
+  return text;
 }
 
 std::string positionals_text(const CLI::App& app) {
@@ -133,7 +147,7 @@ std::string overview() {
 std::string help_text(const CLI::App& app, const std::string& path) {
   const std::vector<const CLI::App*> verbs = verbs_of(app);
   std::string usage = "usage: " + path;
-  if (!verbs.empty()) usage += " VERB";
+  if (!verbs.empty()) usage += app.get_require_subcommand_min() > 0 ? " VERB" : " [VERB]";
   for (const CLI::Option* option : app.get_options()) {
     if (!option->get_positional()) continue;
     const bool many = option->get_items_expected_max() > 1;
@@ -144,14 +158,15 @@ std::string help_text(const CLI::App& app, const std::string& path) {
   std::string out = fmt::format("{} - {}\n\n{}\n", path, app.get_description(), usage);
   if (!verbs.empty()) {
     size_t column = 0;
-    for (const CLI::App* verb : verbs) column = std::max(column, verb->get_name().size() + 4);
+    for (const CLI::App* verb : verbs) column = std::max(column, names_of(*verb).size() + 4);
     out += '\n';
-    for (const CLI::App* verb : verbs) out += item(verb->get_name(), verb->get_description(), column);
+    for (const CLI::App* verb : verbs) out += item(names_of(*verb), verb->get_description(), column);
   }
   out += positionals_text(app);
   out += options_text(app);
-  if (app.get_parent() != nullptr) out += options_text(*app.get_parent());
-  const CLI::App* examples = app.get_footer().empty() && app.get_parent() != nullptr ? app.get_parent() : &app;
+  for (const CLI::App* noun = app.get_parent(); noun != nullptr; noun = noun->get_parent()) out += options_text(*noun, &app);
+  const CLI::App* examples = &app;
+  while (examples->get_footer().empty() && examples->get_parent() != nullptr) examples = examples->get_parent();
   if (!examples->get_footer().empty()) out += "\nexamples:\n" + examples->get_footer();
   return out;
 }

@@ -14,10 +14,15 @@
 namespace knet {
 namespace {
 
-/// The verb that was typed, if any.
+/// The verb that was typed, if any; of a noun's noun (`bgp peer add`) the last.
 const CLI::App& deepest(const CLI::App& app) {
   const std::vector<CLI::App*> parsed = app.get_subcommands();
-  return parsed.empty() ? app : *parsed.back();
+  return parsed.empty() ? app : deepest(*parsed.back());
+}
+
+/// " peer add": the verbs from below the command down to this one.
+std::string verb_path(const CLI::App& app) {
+  return app.get_parent() == nullptr ? "" : verb_path(*app.get_parent()) + " " + app.get_name();
 }
 
 /// An App of one command, with everything declared.
@@ -146,10 +151,7 @@ int run_command(const Command& command, std::vector<std::string> words, std::str
   Prepared prepared(command);
   const std::vector<std::string> typed = words;
   std::reverse(words.begin(), words.end());  // CLI11 takes them from the back
-  auto told = [&] {
-    const CLI::App& verb = deepest(prepared.app);
-    return &verb == &prepared.app ? path : path + " " + verb.get_name();
-  };
+  auto told = [&] { return path + verb_path(deepest(prepared.app)); };
   try {
     prepared.app.parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
@@ -216,7 +218,10 @@ std::vector<std::string> complete(const std::vector<std::string>& words) {
     }
     return out;
   }
-  for (const CLI::App* verb : verbs_of(*app)) put(verb->get_name(), verb->get_description());
+  for (const CLI::App* verb : verbs_of(*app)) {
+    put(verb->get_name(), verb->get_description());
+    for (const std::string& alias : verb->get_aliases()) put(alias, verb->get_description());
+  }
   size_t at = 0;
   for (const CLI::Option* option : app->get_options()) {
     if (!option->get_positional()) continue;

@@ -1,5 +1,10 @@
 #include "commands/common/secrets.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -30,5 +35,29 @@ std::vector<std::string> read_secrets(std::vector<std::string> words, const std:
   }
   return words;
 }
+
+std::string read_password_file(std::string_view flag, const std::string& file, std::vector<std::string>& notices) {
+  constexpr size_t kMostOfMd5 = 80;  // TCP_MD5SIG_MAXKEYLEN
+  std::string text;
+  if (file == "-") {
+    text = read_all(STDIN_FILENO, "stdin", kMostBytes);
+  } else {
+    const auto bytes = read_file(file, kMostBytes);
+    if (!bytes) fail(ErrorKind::usage, "{} {}: no such file", flag, printable(file));
+    text = *bytes;
+    struct stat status {};
+    if (::stat(file.c_str(), &status) == 0 && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+      notices.push_back(fmt::format("others may read {}; chmod 0600 {}", printable(file), printable(file)));
+  }
+  while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+  if (text.empty()) fail(ErrorKind::usage, "{} {}: there is no password in it", flag, printable(file));
+  if (text.size() > kMostOfMd5)
+    fail(ErrorKind::usage, "{} {}: a password has {} bytes at most, this one has {}", flag, printable(file), kMostOfMd5, text.size());
+  if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
+    fail(ErrorKind::usage, "{} {}: a password is one line of printable text", flag, printable(file));
+  return text;
+}
+
+std::string shown_password(const std::string& password) { return password.empty() ? "none" : "(hidden)"; }
 
 }  // namespace knet
