@@ -339,8 +339,9 @@ bool AgentLoop::is_to_have_subnet() {
   }
   const Time now = Clock::now();
   if (!pods_refused_) {
-    pods_refused_ = now;
-    if (!refuse_pods(options_.paths, why) && !lease_) *pods_refused_ -= kCniDone;  // nobody can have begun one
+    const bool may_have_begun = lease_ || std::filesystem::exists(options_.paths.subnet_env());
+    pods_refused_ = may_have_begun ? now : now - kCniDone;
+    refuse_pods(options_.paths, why, Subnet::kept);
     if (lease_) log::info("no pods from now on ({}); the subnet goes back when the last one is gone", why);
   }
   if (speaking_) return false;
@@ -422,8 +423,8 @@ void AgentLoop::write_files() {
   try {
     if (pods_refused_ || !view->self.runs_pods) {
       const std::string why = no_pods_why();
-      refuse_pods(options_.paths, why.empty() ? "as the view that was kept says" : why);
-      return;
+      return refuse_pods(options_.paths, why.empty() ? "as the view that was kept says" : why,
+                         view->self.runs_pods ? Subnet::kept : Subnet::none);
     }
     remove_file(options_.paths.no_pods());
     if (write_subnet_env(options_.paths, view->config, view->self.lease, pod_mtu(*view, mode_registry())) &&

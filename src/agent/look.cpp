@@ -70,12 +70,7 @@ ClusterView view_from_store(const NodePaths& paths, const NodeSettings& settings
     self.runs_pods = false;
   else
     fail_without_subnet(identity.name, look.store);
-  ClusterView view = *load_view(*store, keys, config, self, paths, &look.notes);
-  for (size_t i = 0; i < view.leases.size(); ++i)
-    for (const LeaseRow& row : leases.rows)
-      if (!row.node.empty() && row.lease.subnet == view.leases[i].subnet && row.lease.subnet6 == view.leases[i].subnet6)
-        view.names[i] = row.node;
-  return view;
+  return *load_view(*store, keys, config, self, paths, &look.notes);
 }
 
 ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings, const Identity& identity,

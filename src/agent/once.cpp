@@ -106,7 +106,8 @@ OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, Linu
   report.failures.insert(report.failures.end(), reconciler.waiting().begin(), reconciler.waiting().end());
   report.failures.insert(report.failures.end(), report.desired->blockers.begin(), report.desired->blockers.end());
   if (!view->self.runs_pods)
-    refuse_pods(paths, "it joined without pods, or: knet node set " + view->self.name + " --no-pods");
+    refuse_pods(paths, "it joined without pods, or: knet node set " + view->self.name + " --no-pods",
+                Subnet::none);
   else if (write_subnet_env(paths, view->config, view->self.lease, pod_mtu(*view, mode_registry())) &&
       paths.subnet_env().parent_path() != paths.run_dir)
     InstalledFiles(paths.installed()).note(paths.subnet_env());

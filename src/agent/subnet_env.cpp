@@ -17,9 +17,9 @@ bool write_subnet_env(const NodePaths& paths, const NetworkConfig& config, const
   return write_file(paths.subnet_env(), format_subnet_env(env), 0644, false);
 }
 
-bool refuse_pods(const NodePaths& paths, const std::string& why) {
+void refuse_pods(const NodePaths& paths, const std::string& why, Subnet subnet) {
   write_file(paths.no_pods(), why + "\n", 0644, false);
-  return remove_file(paths.subnet_env());
+  if (subnet == Subnet::none) remove_file(paths.subnet_env());
 }
 
 }  // namespace knet

@@ -11,7 +11,8 @@ namespace knet {
 /// Written only when its content changes.
 bool write_subnet_env(const NodePaths& paths, const NetworkConfig& config, const Lease& lease, const ModeMtu& mtu);
 
-/// Of a node that runs no pods: takes subnet.env away and leaves the reason where CNI finds it. Whether there was one.
-bool refuse_pods(const NodePaths& paths, const std::string& why);
+/// Of a node that is to run no pods: leaves the reason where CNI finds it. Without a subnet subnet.env goes too.
+enum class Subnet : bool { none, kept };
+void refuse_pods(const NodePaths& paths, const std::string& why, Subnet subnet);
 
 }  // namespace knet

@@ -108,7 +108,14 @@ SubnetEnv node_subnet(const CniRequest& request, int code) {
   return *env;
 }
 
+void refuse_without_pods(const CniRequest& request, int code) {
+  const auto why = read_file(request.run_dir / "no-pods", 4096);
+  if (why)
+    throw CniError(code, ErrorKind::config, fmt::format("this node runs no pods: {}", printable(trim(*why), 200)));
+}
+
 CniResult attach(const CniRequest& request) {
+  refuse_without_pods(request, kCniTryAgainLater);
   const SubnetEnv env = node_subnet(request, kCniTryAgainLater);
   const Fd netns = open_netns(request.netns);
   const std::string id = request.id();

@@ -13,6 +13,8 @@ namespace knet {
 
 /// subnet.env of the run dir. Throws CniError with `code` and the reason while the agent has not written it.
 SubnetEnv node_subnet(const CniRequest& request, int code);
+/// Throws CniError with `code` and the reason on a node that is to run no (more) pods.
+void refuse_without_pods(const CniRequest& request, int code);
 
 /// A second ADD of the same interface that still stands gives the same result; one that is broken is made anew.
 CniResult attach(const CniRequest& request);

@@ -35,7 +35,10 @@ std::string execute(const CniRequest& request, const std::string& asked) {
   if (request.command == "ADD") return format_cni_result(request, attach(request));
   if (request.command == "DEL") detach(request);
   if (request.command == "GC") collect(request);
-  if (request.command == "STATUS") node_subnet(request, kCniNotAvailable);
+  if (request.command == "STATUS") {
+    refuse_without_pods(request, kCniNotAvailable);
+    node_subnet(request, kCniNotAvailable);
+  }
   if (request.command == "CHECK") {
     const auto wrong = check_attached(request);
     if (!wrong.empty())

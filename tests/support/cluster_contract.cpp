@@ -519,6 +519,122 @@ void lists_and_removal(StoreRig& rig) {
   CHECK_FALSE(c.store->get(c.use.paths().node("n1")));
 }
 
+void bgp_records(StoreRig& rig) {
+  Cluster c(rig);
+  CHECK(c.use.load_bgp_config() == BgpConfig{});
+  CHECK_FALSE(c.use.update_bgp_config([](BgpConfig&) {}));
+  CHECK(c.use.update_bgp_config([](BgpConfig& config) { config.mesh = false; }));
+  // Somebody else writes between our reading and our writing: both changes stand.
+  bool once = false;
+  CHECK(c.use.update_bgp_config([&](BgpConfig& config) {
+    if (!std::exchange(once, true)) c.use.update_bgp_config([](BgpConfig& theirs) { theirs.asn = 65010; });
+    config.password = "secret";
+  }));
+  CHECK(c.use.load_bgp_config().asn == 65010);
+  CHECK(c.use.load_bgp_config().password == "secret");
+  CHECK_FALSE(c.use.load_bgp_config().mesh);
+  CHECK_THROWS_WITH(c.use.update_bgp_config([](BgpConfig&) { throw Error(ErrorKind::usage, "no"); }), "no");
+  const auto config = c.store->get(c.use.paths().bgp_config());
+  REQUIRE(config);
+  CHECK(config->lease == 0);
+  REQUIRE(c.store->swap(config->key, "{", config->mod_rev));
+  CHECK_THROWS_WITH(c.use.update_bgp_config([](BgpConfig& b) { b.asn = 1; }), Contains("bgp/config"));
+
+  BgpPeerSpec tor;
+  tor.name = "tor1";
+  tor.remote = prefix("192.168.77.254/32");
+  tor.asn = 65001;
+  CHECK(c.use.create_bgp_peer(tor));
+  CHECK_FALSE(c.use.create_bgp_peer(tor));
+  CHECK_FALSE(c.use.update_bgp_peer("tor2", [](BgpPeerSpec&) {}));
+  CHECK(c.use.update_bgp_peer("tor1", [](BgpPeerSpec&) {}) == std::optional(false));
+  CHECK(c.use.update_bgp_peer("tor1", [](BgpPeerSpec& peer) { peer.passive = true; }) == std::optional(true));
+  REQUIRE(c.store->create(c.use.paths().bgp_peer("odd"), "[]"));
+  const BgpPeerTable peers = c.use.list_bgp_peers();
+  REQUIRE(peers.rows.size() == 1);
+  CHECK(peers.rows[0].name == "tor1");
+  CHECK(peers.rows[0].passive);
+  REQUIRE(peers.problems.size() == 1);
+  CHECK_THAT(peers.problems[0], Contains("knet/bgp/peers/odd"));
+  CHECK(c.use.remove_bgp_peer("odd"));
+  CHECK(c.use.remove_bgp_peer("tor1"));
+  CHECK_FALSE(c.use.remove_bgp_peer("tor1"));
+
+  CHECK(c.use.update_node_spec("n7", [](NodeSpec& spec) { spec.asn = 65007; }));
+  CHECK(c.use.update_node_spec("n7", [](NodeSpec& spec) { spec.labels = {{"rack", "a"}}; }));
+  const NodeTable nodes = c.use.list_nodes("vxlan", false);
+  REQUIRE(nodes.rows.size() == 1);
+  CHECK(nodes.rows[0].state == NodeState::gone);
+  CHECK(nodes.rows[0].spec->asn == std::optional<uint32_t>(65007));
+  CHECK(c.use.list_node_specs().rows.at(0).labels.size() == 1);
+  CHECK(c.use.update_node_spec("n7", [](NodeSpec& spec) {
+    spec.asn.reset();
+    spec.labels.clear();
+  }));
+  CHECK(c.keys("knet/specs/") == 0);
+}
+
+void nodes_without_pods(StoreRig& rig) {
+  Cluster c(rig);
+  REQUIRE(c.use.create_config("{}"));
+  const AcquireRequest n7 = request(pool(4), 7);
+  Acquired had = c.use.acquire(n7);
+  Speaking spoken = c.use.speak(n7.node);
+  CHECK(c.keys("subnets/") == 0);
+  CHECK(c.keys("knet/holders/") == 0);
+  CHECK(c.keys("knet/speakers/") == 1);
+  CHECK(c.use.renew(spoken));
+  const NodeTable nodes = c.use.list_nodes("vxlan", false);
+  REQUIRE(nodes.rows.size() == 1);
+  CHECK(nodes.rows[0].no_pods);
+  CHECK(nodes.rows[0].state == NodeState::ready);
+  // Another machine may not take the name while this one lives.
+  AcquireRequest other = request(pool(4), 7);
+  other.node.machine_id = "another";
+  CHECK_THROWS_WITH(c.use.speak(other.node), Contains("held by another machine"));
+
+  const auto same = c.use.update_speaking(spoken, n7.node);
+  REQUIRE(same);
+  CHECK(same->rev == spoken.rev);
+  NodeRecord moved = n7.node;
+  moved.public_ip = ip("192.168.77.77");
+  const auto told = c.use.update_speaking(spoken, moved);
+  REQUIRE(told);
+  CHECK(told->rev > spoken.rev);
+  CHECK_FALSE(c.use.update_speaking(spoken, n7.node));  // of an earlier revision
+
+  SECTION("the record goes with its lease") {
+    c.store->revoke(told->lease);
+    CHECK(c.keys("knet/speakers/") == 0);
+    CHECK_FALSE(c.use.renew(*told));
+    CHECK(c.use.speak(moved).lease != told->lease);
+  }
+  SECTION("again by the same machine it keeps its lease") { CHECK(c.use.speak(moved).lease == told->lease); }
+  SECTION("with a subnet again it goes") {
+    CHECK_FALSE(c.use.end_speaking("n7", "another"));
+    CHECK(c.use.acquire(n7).lease.subnet);
+    CHECK(c.use.end_speaking("n7", "m7"));
+    CHECK(c.keys("knet/speakers/") == 0);
+    CHECK_FALSE(c.use.list_nodes("vxlan", false).rows.at(0).no_pods);
+  }
+  SECTION("a dead one is removed, with its settings") {
+    c.use.update_node_spec("n7", [](NodeSpec& spec) { spec.pods = false; });
+    CHECK_THROWS_WITH(c.use.remove_node("n7", {}), Contains("is alive"));
+    c.store->remove(c.use.paths().node("n7"));
+    CHECK(c.use.list_nodes("vxlan", false).rows.at(0).state == NodeState::silent);
+    CHECK(c.use.remove_node("n7", {}).size() == 2);
+    CHECK(c.keys("knet/speakers/") == 0);
+    CHECK(c.keys("knet/specs/") == 0);
+  }
+  SECTION("a reservation stays, unheld") {
+    const Acquired reserved = c.use.acquire(n7);
+    REQUIRE(c.use.reserve(pool(4), choice(reserved.lease), "n7"));
+    c.use.speak(n7.node);
+    CHECK(c.use.list_reservations().at(0).in_use == false);
+    CHECK(c.use.acquire(n7).lease.subnet == reserved.lease.subnet);
+  }
+}
+
 void old_leases_are_not_ours(StoreRig& rig) {
   // Released, then taken by another: a late release or update by the first must not touch it.
   Cluster c(rig);
@@ -551,6 +667,8 @@ void cluster_contract(StoreRig& rig) {
   SECTION("N nodes on exactly N subnets, dual stack") { race(rig, dual(12), 12); }
   SECTION("presence") { presence(rig); }
   SECTION("lists and removal") { lists_and_removal(rig); }
+  SECTION("BGP's records") { bgp_records(rig); }
+  SECTION("nodes without pods") { nodes_without_pods(rig); }
   SECTION("a lease that was given back is not ours any more") { old_leases_are_not_ours(rig); }
 }
 

@@ -128,3 +128,60 @@ TEST_CASE("what was seen is told sooner while the cluster's mode changes, and le
   kept.keeper->seen(3, 1, true);
   CHECK(told(3, 2s));
 }
+
+TEST_CASE("a node without pods speaks by a record of its own, and takes a subnet again when it may") {
+  Kept kept;
+  const StorePaths paths{kept.options.prefix};
+  const auto await_word = [&]() {
+    const auto deadline = Clock::now() + 10s;
+    while (Clock::now() < deadline) {
+      for (AgentMessage& message : kept.mailbox.take())
+        if (std::holds_alternative<SpeakingMessage>(message)) return true;
+      pollfd bell{kept.mailbox.fd(), POLLIN, 0};
+      ::poll(&bell, 1, 100);
+    }
+    return false;
+  };
+  const auto await_key = [&](const std::string& key, bool there) {
+    const auto deadline = Clock::now() + 10s;
+    while (Clock::now() < deadline)
+      if (kept.store->get(key).has_value() == there) return true;
+    return false;
+  };
+  kept.keeper->announce(kept.request());
+  const auto lease = kept.lease_until(Clock::now() + 10s);
+  REQUIRE(lease);
+  const std::string subnet = paths.subnet(format_subnet_key(lease->subnet, lease->subnet6));
+  kept.keeper->announce(kept.request(), false);
+  REQUIRE(await_word());
+  CHECK_FALSE(kept.store->get(subnet));
+  CHECK(kept.store->list(paths.holders()).items.empty());
+  const auto record = kept.store->get(paths.speaker("n1"));
+  REQUIRE(record);
+  CHECK(record->lease != 0);
+  CHECK(parse_node(record->value).public_ip == *IpAddr::parse("192.168.77.1"));
+  CHECK(await_key(paths.node("n1"), true));
+
+  SECTION("another address is told by the same record") {
+    AcquireRequest moved = kept.request();
+    moved.node.public_ip = *IpAddr::parse("192.168.77.2");
+    kept.keeper->announce(moved, false);
+    const auto deadline = Clock::now() + 10s;
+    IpAddr told;
+    while (told != moved.node.public_ip && Clock::now() < deadline)
+      told = parse_node(kept.store->get(paths.speaker("n1"))->value).public_ip;
+    CHECK(told == moved.node.public_ip);
+    CHECK(kept.store->get(paths.speaker("n1"))->lease == record->lease);
+  }
+  SECTION("a record that was deleted is written again") {
+    kept.store->remove(paths.speaker("n1"));
+    kept.keeper->disturbed(record->mod_rev + 1);
+    CHECK(await_key(paths.speaker("n1"), true));
+  }
+  SECTION("with pods there is a subnet again, and no record") {
+    kept.keeper->announce(kept.request());
+    REQUIRE(kept.lease_until(Clock::now() + 10s));
+    CHECK(await_key(paths.speaker("n1"), false));
+    CHECK(kept.store->list(paths.subnets()).items.size() == 1);
+  }
+}

@@ -23,6 +23,9 @@ struct Served {
   Temporary dir;
   NodePaths paths;
   std::vector<std::string> unready;
+  std::vector<ServiceQuestion> asked;
+  bool speaks = true;
+  int left = 0;
   std::unique_ptr<StatusServer> server;
 
   Served() {
@@ -41,6 +44,14 @@ struct Served {
     };
     source.metrics = [] { return std::string("knet_ready 1\n"); };
     source.unready = [this] { return unready; };
+    source.question = [this](const ServiceQuestion& question) -> std::optional<std::string> {
+      asked.push_back(question);
+      for (const auto& [word, value] : question.words)
+        if (value == "wrong") fail(ErrorKind::usage, "no {} is '{}'", word, value);
+      return speaks ? std::optional("{\"what\":\"" + question.what + "\"}") : std::nullopt;
+    };
+    source.unanswered = [] { return std::string("n1 is not in bgp mode; its mode is vxlan"); };
+    source.leave = [this] { ++left; };
     server = std::make_unique<StatusServer>(std::move(source));
   }
 };
@@ -143,4 +154,41 @@ TEST_CASE("the service manager is told on its socket") {
   REQUIRE(::recv(manager.get(), text, sizeof text - 1, MSG_DONTWAIT) > 0);
   CHECK(std::string(text) == "READY=1\nSTATUS=ready; 2 peers");
   notify_service("READY=1");  // elsewhere: nothing happens
+}
+
+TEST_CASE("questions to a service go over both sockets, what changes something over the agent's own") {
+  Served served;
+  const ServiceQuestion routes{"bgp/routes", {{"prefix", "10.0.0.0/8"}, {"received", "fd00::1 &=%"}}};
+  CHECK_THROWS_WITH(ask_agent(served.paths, routes), Catch::Contains("no agent runs here"));
+  served.server->serve_unix(served.paths.status_socket(), 0666);
+  CHECK(ask_agent(served.paths, routes) == R"({"what":"bgp/routes"})");
+  REQUIRE(served.asked.size() == 1);
+  auto words = served.asked[0].words;
+  CHECK(words == routes.words);
+  CHECK(post_to_agent(served.paths.status_socket(), "/v1/bgp/reset?all=1")->status == 404);
+  CHECK(post_to_agent(served.paths.status_socket(), "/v1/leave")->status == 404);
+
+  served.server->serve_unix(served.paths.agent_socket(), 0660, "", Access::change);
+  CHECK(ask_agent(served.paths, {"bgp/peers", {}}) == R"({"what":"bgp/peers"})");
+  CHECK(tell_agent(served.paths, {"bgp/reset", {{"all", "1"}}}) == R"({"what":"bgp/reset"})");
+  CHECK(ask_agent(served.paths.agent_socket(), "/v1/bgp/reset?all=1")->status == 404);  // by GET nothing changes
+  CHECK(served.left == 0);
+  CHECK(post_to_agent(served.paths.agent_socket(), "/v1/leave")->status == 200);
+  CHECK(served.left == 1);
+
+  try {
+    tell_agent(served.paths, {"bgp/reset", {{"kind", "wrong"}}});
+    FAIL("a wrong word was taken");
+  } catch (const Error& error) {
+    CHECK(error.kind == ErrorKind::usage);
+    CHECK(error.text == "no kind is 'wrong'");
+  }
+  served.speaks = false;
+  try {
+    ask_agent(served.paths, {"bgp/peers", {}});
+    FAIL("an answer from nobody");
+  } catch (const Error& error) {
+    CHECK(error.kind == ErrorKind::unsupported);
+    CHECK(error.text == "n1 is not in bgp mode; its mode is vxlan");
+  }
 }

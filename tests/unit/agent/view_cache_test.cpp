@@ -106,3 +106,44 @@ TEST_CASE("the modes still received are kept; an older version's cache has none"
   save_view_cache(paths.view_cache(), kConfig, sample(), received);
   CHECK(received_modes(paths, "n1", config) == std::vector<std::string>{"vxlan"});
 }
+
+TEST_CASE("what BGP needs to run with the store away is kept, passwords too") {
+  ClusterView view = sample();
+  view.bgp.config.asn = 4'200'000'001;
+  view.bgp.config.mesh = false;
+  view.bgp.config.password = "between us";
+  view.bgp.config.import = {prefix("172.16.0.0/12")};
+  BgpPeerSpec tor;
+  tor.name = "tor1";
+  tor.remote = prefix("10.1.0.1/32");
+  tor.asn = 65001;
+  tor.password = "s3cret with spaces";
+  view.bgp.peers = {tor};
+  NodeSpec spec;
+  spec.node = "n2";
+  spec.reflector = 0x01000001;
+  spec.labels = {{"rack", "a"}};
+  view.bgp.specs = {spec};
+  view.bgp.speakers = {{"rr1", ip("192.168.77.9"), ip("fd00:77::9")}};
+  view.bgp.joined = {ip("192.168.77.2")};
+  const auto read = parse_cached_view(text_of(view));
+  REQUIRE(read);
+  CHECK(read->bgp == view.bgp);
+  CHECK_FALSE(read->no_pods);
+  CHECK(read->peers.size() == 1);
+
+  Temporary dir;
+  save_view_cache(dir.path() / "view.cache", kConfig, view);
+  CHECK((std::filesystem::status(dir.path() / "view.cache").permissions() & std::filesystem::perms::all) ==
+        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+}
+
+TEST_CASE("a node without pods keeps a view without a subnet") {
+  ClusterView view = sample();
+  view.self.lease = {};
+  view.self.runs_pods = false;
+  const auto read = parse_cached_view(text_of(view));
+  REQUIRE(read);
+  CHECK(read->no_pods);
+  CHECK_FALSE(read->own.subnet);
+}

@@ -26,6 +26,19 @@ std::string node(std::string_view name, std::string_view subnet, int seen = 0) {
   return fmt::format(R"({{"schema":1,"name":"{}","subnets":["{}"],"seen_rev":{}}})", name, subnet, seen);
 }
 
+std::string bgp_config() {
+  BgpConfig config;
+  config.asn = 65010;
+  config.mesh = false;
+  return format_bgp_config(config);
+}
+std::string asn_of(std::string_view name, uint32_t asn) {
+  NodeSpec spec;
+  spec.node = name;
+  spec.asn = asn;
+  return format_node_spec(spec);
+}
+
 struct Fixture {
   Membership members{StorePaths{}, test::modes()};
   Lease own;
@@ -255,4 +268,74 @@ TEST_CASE_METHOD(Fixture, "5,000 peers are listed and followed in a moment") {
 #ifndef KNET_SANITIZED
   CHECK(spent < 400);
 #endif
+}
+
+TEST_CASE_METHOD(Fixture, "BGP's records come into the view, and an unreadable one leaves the last good one") {
+  const auto change = replace({put("knet/bgp/config", bgp_config(), 1, 0),
+                               put("knet/specs/n2", asn_of("n2", 65002), 2, 0),
+                               put("knet/speakers/rr1", R"({"schema":1,"name":"rr1","public_ip":"1.1.1.1"})", 3),
+                               put("knet/speakers/rr2", R"({"schema":1,"name":"rr9"})", 3)},
+                              4);
+  CHECK(change.bgp);
+  REQUIRE(change.problems.size() == 1);
+  CHECK_THAT(change.problems[0], Catch::StartsWith("knet/speakers/rr2: "));
+  ClusterView view;
+  members.fill(view);
+  CHECK(view.bgp.config.asn == 65010);
+  CHECK_FALSE(view.bgp.config.mesh);
+  REQUIRE(view.bgp.specs.size() == 1);
+  REQUIRE(view.bgp.speakers.size() == 1);
+  CHECK(view.bgp.speakers[0].public_ip == IpAddr::parse("1.1.1.1"));
+
+  BgpPeerSpec tor;
+  tor.name = "tor1";
+  tor.remote = Prefix::parse("10.1.0.1/32").value();
+  tor.asn = 65001;
+  CHECK(apply(put("knet/bgp/peers/tor1", format_bgp_peer(tor), 5, 0)).bgp);
+  CHECK_FALSE(apply(put("knet/bgp/peers/tor1", format_bgp_peer(tor), 6, 0)).bgp);
+  const auto odd = apply(put("knet/bgp/config", "{", 7, 0));
+  CHECK_FALSE(odd.bgp);
+  CHECK(odd.problems.size() == 1);
+  CHECK_FALSE(apply(put("knet/bgp/peers/tor1", R"({"schema":1,"remote":7})", 8, 0)).bgp);
+  CHECK(members.bgp().config.asn == 65010);
+  CHECK(members.bgp().peers.size() == 1);
+  CHECK(members.problems().size() == 3);
+
+  SECTION("also in a whole listing, while what is not in it is gone") {
+    const auto again = replace({put("knet/bgp/config", "{", 7, 0), put("knet/specs/n3", asn_of("n3", 7), 9, 0)}, 10);
+    CHECK(again.bgp);
+    CHECK(members.bgp().config.asn == 65010);
+    CHECK(members.bgp().peers.empty());
+    CHECK(members.bgp().speakers.empty());
+    REQUIRE(members.bgp().specs.size() == 1);
+    CHECK(members.bgp().specs[0].node == "n3");
+    CHECK(members.problems().size() == 1);
+    CHECK_FALSE(replace({put("knet/bgp/config", "{", 7, 0), put("knet/specs/n3", asn_of("n3", 7), 9, 0)}, 11).bgp);
+  }
+  SECTION("what is deleted is as never set") {
+    CHECK(apply(del("knet/bgp/config", 9)).bgp);
+    CHECK(apply(del("knet/specs/n2", 9)).bgp);
+    CHECK(apply(del("knet/bgp/peers/tor1", 9)).bgp);
+    CHECK(apply(del("knet/speakers/rr1", 9)).bgp);
+    CHECK_FALSE(apply(del("knet/speakers/rr1", 10)).bgp);
+    CHECK(members.bgp() == BgpView{});
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "a peer's name is its lease holder's, though its presence be gone") {
+  replace({put("subnets/10.5.2.0-24", host_gw("1.1.1.2"), 2, 7), put("subnets/10.5.3.0-24", host_gw("1.1.1.3"), 2, 8),
+           put("subnets/10.5.10.0-24", host_gw("1.1.1.10"), 2, 9),
+           put("knet/holders/10.5.2.0-24", node("n2", "10.5.2.0/24"), 2, 7),
+           put("knet/holders/10.5.10.0-24", node("n10", "10.5.10.0/24"), 2, 9),
+           put("knet/holders/10.5.3.0-24", node("before", "10.5.3.0/24"), 2, 6),  // under another lease: an earlier one
+           put("knet/nodes/n3", node("n3", "10.5.3.0/24"), 4)},
+          6);
+  ClusterView view;
+  members.fill(view);
+  CHECK(view.names == Lines{"n2", "n3", "n10"});
+  CHECK(apply(del("knet/nodes/n3", 7)).nodes);
+  CHECK(apply(put("knet/holders/10.5.2.0-24", node("n2b", "10.5.2.0/24"), 8, 7)).bgp);
+  CHECK(apply(del("knet/holders/10.5.10.0-24", 9)).bgp);
+  members.fill(view);
+  CHECK(view.names == Lines{"n2b", "1.1.1.3", "1.1.1.10"});
 }

@@ -141,3 +141,80 @@ TEST_CASE("a node's record tells what it receives and what its kernel runs; odd 
   CHECK(odd.modes == std::vector<std::pair<std::string, std::string>>{{"vxlan", ""}});
   CHECK(parse_node(R"({"schema":1,"name":"n1","receives":"vxlan","modes":[]})").receives.empty());
 }
+
+namespace {
+
+// n1 sees n2 and n3, which announce bgp at revisions 20 and 21.
+ClusterView learning_view() {
+  ClusterView view = view_of("host-gw");
+  view.config = changing("bgp", {"host-gw"});
+  view.config.network = prefix("10.244.0.0/16");
+  add_peer(view, 2, "bgp").rev = 20;
+  add_peer(view, 3, "bgp").rev = 21;
+  return view;
+}
+
+void learn(ClusterView& view, const std::vector<std::string>& prefixes) {
+  auto routes = std::make_shared<std::vector<LearnedRoute>>();
+  for (const std::string& text : prefixes) routes->push_back({prefix(text), ip("192.168.77.2"), ip("192.168.77.2"), {}});
+  view.learned = routes;
+}
+
+std::string modes_of(const ClusterView& view) {
+  std::string text;
+  for (const Lease& lease : view.leases) text += (text.empty() ? "" : " ") + lease.mode;
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("peers that announce bgp are reached as before until their routes are learned") {
+  ClusterView view = learning_view();
+  std::vector<Lease> before = view.leases;
+  for (Lease& lease : before) lease.mode = "host-gw";
+
+  SECTION("none is learned") {
+    CHECK(keep_former_ways(view, before) == 20);
+    CHECK(modes_of(view) == "host-gw host-gw");
+    CHECK(view.bgp.joined == std::vector<IpAddr>{ip("192.168.77.2"), ip("192.168.77.3")});
+  }
+  SECTION("one is; a route for the whole network is not for its subnet") {
+    learn(view, {"10.244.0.0/16", "10.244.2.0/24"});
+    CHECK(keep_former_ways(view, before) == 21);
+    CHECK(modes_of(view) == "bgp host-gw");
+    CHECK(view.bgp.joined == std::vector<IpAddr>{ip("192.168.77.3")});
+  }
+  SECTION("an aggregate of some subnets will do") {
+    learn(view, {"10.244.2.0/23"});
+    CHECK(keep_former_ways(view, before) == 0);
+    CHECK(modes_of(view) == "bgp bgp");
+    CHECK(view.bgp.joined.empty());
+  }
+  SECTION("who was reached by bgp once, is new, has moved, or was reached by a mode that is finished is not") {
+    before[0].mode = "bgp";
+    before[1].public_ip = ip("192.168.77.33");
+    CHECK(keep_former_ways(view, before) == 0);
+    before[1].public_ip = ip("192.168.77.3");
+    before[1].mode = "vxlan";
+    CHECK(keep_former_ways(view, before) == 0);
+    CHECK(keep_former_ways(view, {}) == 0);
+    CHECK(modes_of(view) == "bgp bgp");
+  }
+  SECTION("both subnets of a dual-stack peer must be learned") {
+    view.config.enable_v6 = true;
+    view.config.network6 = prefix("fd10::/48");
+    for (auto* leases : {&view.leases, &before}) (*leases)[0].subnet6 = prefix("fd10:0:0:2::/64");
+    learn(view, {"10.244.2.0/24"});
+    CHECK(keep_former_ways(view, before) == 20);
+    learn(view, {"10.244.2.0/24", "fd10:0:0:2::/64"});
+    view.leases[0].mode = "bgp";
+    CHECK(keep_former_ways(view, before) == 21);
+  }
+  SECTION("without the store, those that have joined are taken over as they are learned") {
+    keep_former_ways(view, before);
+    learn(view, {"10.244.3.0/24"});
+    take_learned_ways(view);
+    CHECK(modes_of(view) == "host-gw bgp");
+    CHECK(view.bgp.joined == std::vector<IpAddr>{ip("192.168.77.2")});
+  }
+}
