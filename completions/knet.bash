@@ -3,7 +3,7 @@
 
 _knet() {
   local cur=${COMP_WORDS[COMP_CWORD]} commands line
-  commands="agent cni completion config flanneld init join lab leave mode node route status subnet version help --help --version"
+  commands="agent bgp cni completion config flanneld init join lab leave mode node route status subnet version help --help --version"
   COMPREPLY=()
   if ((COMP_CWORD == 1)); then
     mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")

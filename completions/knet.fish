@@ -7,6 +7,6 @@ function __knet_words
     knet completion words $words 2>/dev/null
 end
 
-set -l commands agent cni completion config flanneld init join lab leave mode node route status subnet version help
+set -l commands agent bgp cni completion config flanneld init join lab leave mode node route status subnet version help
 complete -c knet -n "not __fish_seen_subcommand_from $commands" -f -a "$commands"
 complete -c knet -n "__fish_seen_subcommand_from $commands" -a "(__knet_words)"

@@ -6,6 +6,7 @@ _knet() {
   local -a commands found
   commands=(
     'agent:keep this node'\''s network as the cluster wants it'
+    'bgp:sessions and routes of BGP, its peers outside, its settings'
     'cni:the CNI plugin; called by container runtimes'
     'completion:the script that completes knet'\''s words in a shell'
     'config:the cluster'\''s network config'

@@ -17,7 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr uint32_t kCalicoLocalPref = 2'147'483'623;
+constexpr uint32_t kCalicoLocalPref = 2'147'482'623;
 constexpr uint64_t kMostPaths = 128;
 constexpr uint64_t kMostRestart = 4095;  // seconds; 12 bits (RFC 4724 section 3)
 
