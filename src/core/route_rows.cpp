@@ -309,7 +309,7 @@ class Rows {
       return;
     }
     row.source = "kernel";
-    row.state = desired_.hold.test(static_cast<size_t>(Kind::route)) ? RowState::kept : RowState::stale;
+    row.state = RowState::stale;
     if (Ownership::is_pod_link(seen.dev.view()) && seen.dst.is_host()) {
       row.mode = "pod";
       row.node = view_.self.name;
@@ -318,12 +318,13 @@ class Rows {
       if (const Link* device = want_.find_link(seen.dev)) row.mode = desired_.producers.at(device->origin.producer);
       const std::string* reason = failure(describe(seen));
       const std::string& mode = view_.self.lease.mode.empty() ? view_.config.mode : view_.self.lease.mode;
-      if (row.state == RowState::kept)
+      if (desired_.hold.test(static_cast<size_t>(Kind::route))) {
+        row.state = RowState::kept;
         row.why = "kept until BGP has told all";
-      else if (mode == "bgp")
-        row.why = reason != nullptr ? "not told any more; " + *reason : "not told any more; removing";
-      else
-        row.why = reason != nullptr ? "lease gone; " + *reason : "lease gone; removing";
+      } else {
+        const std::string_view gone = mode == "bgp" ? "not told any more" : "lease gone";
+        row.why = fmt::format("{}; {}", gone, reason != nullptr ? *reason : "removing");
+      }
     }
     rows_.push_back(std::move(row));
   }

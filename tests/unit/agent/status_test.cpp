@@ -99,9 +99,12 @@ TEST_CASE("rows are read as they were written") {
   own.dst = Prefix::parse("fd10::/64").value();
   own.dev = "blackhole";
   own.metric = 65535;
+  row.others = {{DevName("eth1"), IpAddr::parse("10.9.0.7").value(), true}, {DevName("eth2"), {}, false}};
   const auto rows = parse_routes(format_routes("n1", {row, own}));
   REQUIRE(rows.size() == 2);
   CHECK(rows[0].dst == row.dst);
+  CHECK(rows[0].others == row.others);
+  CHECK(rows[1].others.empty());
   CHECK(rows[0].via == row.via);
   CHECK(rows[0].dev == row.dev);
   CHECK(rows[0].mode == row.mode);

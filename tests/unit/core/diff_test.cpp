@@ -690,3 +690,96 @@ TEST_CASE("a pod's MTU is lowered before anything goes another way, never raised
   want.net.pod_mtus.clear();
   CHECK(plan_lines(want, kernel).empty());
 }
+
+TEST_CASE("a route over several next hops: what makes it differ, and what it waits for") {
+  FakeKernel kernel;
+  kernel.add_nic("eth0", "192.168.77.1/24");
+  kernel.add_nic("eth1", "10.9.0.5/24");
+  DesiredState want;
+  want.net.routes = {with_hop(route("10.244.2.0/24", "eth1", "10.9.0.7"), "eth0", "192.168.77.7")};
+  const auto plan_lines = [&] {
+    const Observed seen = kernel.observe(all_kinds());
+    return describe(diff(want, seen, own()));
+  };
+  const auto mend = [&] {
+    const Observed seen = kernel.observe(all_kinds());
+    CHECK(kernel.apply(diff(want, seen, own())).empty());
+    CHECK(plan_lines().empty());
+  };
+  const std::string text =
+      "route 10.244.2.0/24 nexthop via 192.168.77.7 dev eth0 nexthop via 10.9.0.7 dev eth1";
+  CHECK(plan_lines() == Lines{"create " + text + " (missing)"});
+  mend();
+  SECTION("each part of each next hop counts") {
+    Route& mine = want.net.routes[0];
+    const Route before = mine;
+    for (int part = 0; part < 6; ++part) {
+      mine = before;
+      if (part == 0) mine.others[0].via = ip("10.9.0.8");
+      if (part == 1) mine.others[0].dev = dev("eth0");
+      if (part == 2) mine.others[0].onlink = true;
+      if (part == 3) mine.others.clear();
+      if (part == 4) mine.others.push_back({dev("eth1"), ip("10.9.0.9"), false});
+      if (part == 5) mine.via = ip("192.168.77.6");
+      INFO("part " << part);
+      CHECK(plan_lines().size() == 1);
+      CHECK(plan_lines()[0].starts_with("replace route 10.244.2.0/24"));
+    }
+  }
+  SECTION("one of its devices is down: its next hop is dead, the route stays") {
+    kernel.set_up(dev("eth1"), false);
+    CHECK(plan_lines().empty());
+    CHECK(std::any_of(kernel.net().routes.begin(), kernel.net().routes.end(),
+                      [](const Route& r) { return r.others.size() == 1; }));
+  }
+  SECTION("one of its devices is gone: it waits for it") {
+    kernel.remove_link(dev("eth1"));
+    const Observed seen = kernel.observe(all_kinds());
+    const Plan plan = diff(want, seen, own());
+    CHECK(plan.empty());
+    CHECK(plan.waiting == Lines{"1 object waits for eth1, which is not there"});
+    kernel.add_nic("eth1", "10.9.0.5/24");
+    CHECK(plan_lines() == Lines{"create " + text + " (missing)"});
+  }
+  SECTION("not wanted any more, while one of its devices comes up again") {
+    kernel.set_up(dev("eth1"), false);
+    want.net.routes.clear();
+    CHECK(plan_lines() == Lines{"remove " + text + " (unwanted)"});
+    mend();
+  }
+}
+
+TEST_CASE("kinds on hold: nothing is removed as unwanted, all else goes on") {
+  FakeKernel kernel = host();
+  DesiredState want = vxlan_node();
+  Observed seen = kernel.observe(all_kinds());
+  kernel.apply(diff(want, seen, own()));
+  DesiredState fewer = want;
+  std::erase_if(fewer.net.routes, [](const Route& r) { return r.dst == prefix("10.244.3.0/24"); });
+  std::erase_if(fewer.net.nexthops, [](const Nexthop& n) { return n.via == ip("10.244.3.0"); });
+  std::erase_if(fewer.net.neighbors, [](const Neighbor& n) { return n.ip == ip("10.244.3.0"); });
+  for (Route& r : fewer.net.routes)
+    if (r.dst == prefix("10.244.2.0/24")) r.mtu = 1300;
+  fewer.hold = only(Kind::route) | only(Kind::nexthop);
+  seen = kernel.observe(all_kinds());
+  CHECK(describe(diff(fewer, seen, own())) ==
+        Lines{"replace route 10.244.2.0/24 via 10.244.2.0 dev knet.1 mtu 1300 onlink (differs)",
+              "remove neigh 10.244.3.0 dev knet.1 lladdr 02:00:00:00:00:03 (unwanted)"});
+  SECTION("a device that is made anew still goes first") {
+    fewer.net.links[0].vxlan->port = 4789;
+    kernel.apply(diff(fewer, seen, own()));
+    seen = kernel.observe(all_kinds());
+    CHECK(describe(diff(fewer, seen, own())).empty());
+  }
+  SECTION("a device that is not wanted stays with what goes over it") {
+    fewer.hold.set(static_cast<size_t>(Kind::link));
+    fewer.net = {};
+    for (const std::string& line : describe(diff(fewer, seen, own()))) CHECK(line.find(" link ") == std::string::npos);
+  }
+  SECTION("released") {
+    fewer.hold = {};
+    kernel.apply(diff(fewer, seen, own()));
+    CHECK(std::none_of(kernel.net().routes.begin(), kernel.net().routes.end(),
+                       [](const Route& r) { return r.dst == prefix("10.244.3.0/24"); }));
+  }
+}

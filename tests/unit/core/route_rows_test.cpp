@@ -365,3 +365,40 @@ TEST_CASE("protocols have iproute2's names, or their number") {
   CHECK(route_protocol_name(107) == "knet");
   CHECK(route_protocol_name(77) == "77");
 }
+
+TEST_CASE("a route that is kept until all is learned again is no drift") {
+  Scene scene;
+  Route old = route("10.244.9.0/24", "eth0", "192.168.77.9");
+  CHECK(scene.kernel.add(old) == 0);
+  scene.want.hold = only(Kind::route);
+  const RouteRow row = scene.row("10.244.9.0/24");
+  CHECK(row.state == RowState::kept);
+  CHECK(row.why == "kept until BGP has told all");
+  CHECK(verdict(scene.rows()) == "3 wanted: 3 ok.  also found: 1 kept");
+  CHECK_FALSE(has_drift(scene.rows()));
+  scene.want.hold = {};
+  scene.view.config.mode = scene.view.self.lease.mode = "bgp";
+  CHECK(scene.row("10.244.9.0/24").why == "not told any more; removing");
+}
+
+TEST_CASE("a row with several next hops is ok only with all of them and their devices") {
+  Scene scene;
+  scene.kernel.add_nic("eth1", "10.9.0.5/24");
+  Route wide = with_hop(route("10.244.5.0/24", "eth0", "192.168.77.5"), "eth1", "10.9.0.7");
+  wide.origin = {2, 0};
+  scene.want.net.routes.push_back(wide);
+  sort_by_key(scene.want.net);
+  CHECK(scene.row("10.244.5.0/24").why == "route missing");
+  REQUIRE(scene.kernel.add(wide) == 0);
+  CHECK(scene.row("10.244.5.0/24").state == RowState::ok);
+  CHECK(scene.row("10.244.5.0/24").others == wide.others);
+  SECTION("one next hop less") {
+    REQUIRE(scene.kernel.remove(wide) == 0);
+    REQUIRE(scene.kernel.add(route("10.244.5.0/24", "eth0", "192.168.77.5")) == 0);
+    CHECK(scene.row("10.244.5.0/24").why == "found instead: route 10.244.5.0/24 via 192.168.77.5 dev eth0");
+  }
+  SECTION("the device of the further one is down") {
+    scene.kernel.set_up(dev("eth1"), false);
+    CHECK(scene.row("10.244.5.0/24").why == "eth1 is down");
+  }
+}

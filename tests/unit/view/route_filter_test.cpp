@@ -66,3 +66,15 @@ TEST_CASE("two rows of one destination are told apart") {
   REQUIRE(found.size() == 1);
   CHECK(found[0].row.source == "bird");
 }
+
+TEST_CASE("several next hops as ip -batch text, and found by each of their devices") {
+  RouteRow wide = row("10.244.5.0/24", "eth0", RowState::ok);
+  wide.via = *IpAddr::parse("192.168.77.5");
+  wide.metric = 50;
+  wide.others = {{DevName("eth1"), *IpAddr::parse("10.9.0.7"), true}, {DevName("eth1"), *IpAddr::parse("fe80::7"), false}};
+  CHECK(ip_batch({wide}) ==
+        "route replace 10.244.5.0/24 proto 107 metric 50 nexthop via 192.168.77.5 dev eth0 "
+        "nexthop via 10.9.0.7 dev eth1 onlink nexthop via inet6 fe80::7 dev eth1\n");
+  CHECK(pick({wide}, {.states = {}, .devs = {"eth1"}, .nodes = {}}).size() == 1);
+  CHECK(pick({wide}, {.states = {}, .devs = {"eth2"}, .nodes = {}}).empty());
+}

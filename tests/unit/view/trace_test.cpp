@@ -496,3 +496,17 @@ TEST_CASE("host-gw goes on link to the peer's address") {
   CHECK(t.hops[2].text == "192.168.77.3 on link");
   CHECK(t.hops[3].text == "forwarded");
 }
+
+TEST_CASE("of several next hops the kernel's choice is followed") {
+  World world;
+  world.view.leases[1].mode = "host-gw";
+  world.rows[1].dev = "eth1";
+  world.rows[1].via = ip("10.9.0.7");
+  world.rows[1].others = {{DevName("eth0"), ip("192.168.77.9"), false}, {DevName("eth1"), ip("10.9.0.8"), false}};
+  world.answers["10.244.3.3"] = {DevName("eth0"), ip("192.168.77.9"), RouteType::unicast, net("10.244.3.0/24")};
+  Trace t = world.to_remote();
+  CHECK_FALSE(t.broken);
+  CHECK(t.hops[1].text == "10.244.3.0/24 via 192.168.77.9, one of 3 next hops");
+  world.answers["10.244.3.3"].dev = DevName("eth9");
+  CHECK(world.to_remote().broken);
+}
