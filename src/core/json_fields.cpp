@@ -65,6 +65,25 @@ std::optional<int64_t> RecordFields::integer(const char* name) const {
   return number;
 }
 
+std::optional<bool> RecordFields::boolean(const char* name) const {
+  const Json* value = find(name);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean() && wrong(name, *value, "true or false")) return std::nullopt;
+  return value->get<bool>();
+}
+
+std::vector<std::string> RecordFields::texts(const char* name) const {
+  std::vector<std::string> result;
+  const Json* value = find(name);
+  if (value == nullptr) return result;
+  if (!value->is_array() && wrong(name, *value, "a list of texts")) return result;
+  for (const Json& item : *value) {
+    if (!item.is_string() && wrong(name, item, "a text")) continue;
+    result.push_back(item.get<std::string>());
+  }
+  return result;
+}
+
 IpAddr RecordFields::address(const char* name) const {
   const Json* value = find(name);
   if (value == nullptr) return {};

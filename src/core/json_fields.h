@@ -24,6 +24,8 @@ class RecordFields {
   std::optional<std::string> text(const char* name) const;
   std::string needed_text(const char* name) const;  // throws if absent or empty, whatever the schema
   std::optional<int64_t> integer(const char* name) const;
+  std::optional<bool> boolean(const char* name) const;
+  std::vector<std::string> texts(const char* name) const;
   IpAddr address(const char* name) const;  // unset if absent
   std::vector<Prefix> prefixes(const char* name) const;
   std::vector<IpAddr> addresses(const char* name) const;
