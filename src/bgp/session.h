@@ -23,13 +23,13 @@ using ConnId = uint32_t;  // a TCP connection; chosen by the caller, never used 
 struct SessionConfig {
   Asn local_as = 0;
   RouterId local_id = 0;
-  Asn remote_as = 0;            // 0: any (dynamic neighbours of one prefix)
-  uint16_t hold_time = 90;      // seconds, offered
+  Asn remote_as = 0;        // 0: any (dynamic neighbours of one prefix)
+  uint16_t hold_time = 90;  // seconds, offered
   bool families[kAfis] = {true, false};
   bool extended_next_hop = false;  // RFC 8950 is offered: the session is over IPv6 and IPv4 is spoken
-  bool passive = false;         // never dials
-  uint16_t restart_time = 120;  // seconds that peers keep our routes for (RFC 4724); 0: not offered
-  uint32_t llgr_time = 0;       // seconds (RFC 9494); 0: only understood
+  bool passive = false;            // never dials
+  uint16_t restart_time = 120;     // seconds that peers keep our routes for (RFC 4724); 0: not offered
+  uint32_t llgr_time = 0;          // seconds (RFC 9494); 0: only understood
   bool operator==(const SessionConfig&) const = default;
 };
 
@@ -38,7 +38,7 @@ std::string_view to_string(SessionState state);  // "open-sent"
 
 /// What both sides agreed on.
 struct Agreed {
-  Open open;                     // the peer's
+  Open open;  // the peer's
   SessionTraits traits;
   bool families[kAfis] = {false, false};
   bool route_refresh = false, enhanced_refresh = false;
@@ -50,22 +50,34 @@ struct Agreed {
   bool kept[kAfis] = {false, false};
 };
 
-struct Dial {};                   // connect to the peer; answer with on_connected or on_dial_failed
-struct Send { ConnId conn; std::vector<uint8_t> bytes; };
-struct Close { ConnId conn; };    // once what was to be sent is sent, as far as that goes without waiting
-struct Up { ConnId conn; Agreed agreed; };
+struct Dial {};  // connect to the peer; answer with on_connected or on_dial_failed
+struct Send {
+  ConnId conn;
+  std::vector<uint8_t> bytes;
+};
+struct Close {
+  ConnId conn;
+};  // once what was to be sent is sent, as far as that goes without waiting
+struct Up {
+  ConnId conn;
+  Agreed agreed;
+};
 /// The established session is over. keep: the peer's routes stay, stale, for `restart_time` seconds from now, and then
 /// those of families with an llgr_time for that long, least preferred.
 struct Down {
-  std::string why;                // for people: "hold timer expired", "they say: cease, administrative reset"
+  std::string why;  // for people: "hold timer expired", "they say: cease, administrative reset"
   bool keep = false;
   bool families[kAfis] = {false, false};
   uint16_t restart_time = 0;
   uint32_t llgr_time[kAfis] = {0, 0};
 };
 /// Of the established session, in the order in which they came. Families that were not agreed on are left out already.
-struct Routes { Update update; };
-struct Refresh { RouteRefresh refresh; };
+struct Routes {
+  Update update;
+};
+struct Refresh {
+  RouteRefresh refresh;
+};
 using SessionAction = std::variant<Dial, Send, Close, Up, Down, Routes, Refresh>;
 
 class Session {
@@ -89,8 +101,9 @@ class Session {
   void on_bytes(ConnId conn, Bytes bytes, Millis now);
   void on_closed(ConnId conn, std::string_view why, Millis now);
   /// UPDATEs of the RIB left, or a part of what waits: they stand for keepalives, and the send-hold timer (RFC 9687)
-  /// begins anew. `waiting`: something is still to be sent.
-  void on_sent(Millis now, bool waiting);
+  /// begins anew. `waiting`: something is still to be sent, of whatever kind. `moved` false: the socket took nothing;
+  /// that only begins the time (the longer of 8 minutes and twice the hold time) that it may take nothing.
+  void on_sent(Millis now, bool waiting, bool moved = true);
 
   /// When on_timer() is next due; nothing: no timer runs. Connect-retry and idle-hold are jittered by the address and
   /// the number of tries, so that it is the same in every run.
@@ -139,6 +152,7 @@ class Session {
   void end_all(Millis now, const std::optional<Notification>& notification, std::string_view why);
   void hold_idle(Millis now);
   void carry_on(Millis now);
+  bool wants_dial() const;
   void dial(Millis now);
   void enter();
   Millis jittered(Millis delay, uint32_t round) const;
@@ -156,7 +170,7 @@ class Session {
   SessionConfig config_;
   IpAddr remote_;
   bool started_ = false, restarting_ = false, forwarding_kept_ = false;
-  bool dialling_ = false;  // a Dial was not answered yet
+  bool dialling_ = false;    // a Dial was not answered yet
   std::vector<Conn> conns_;  // two at most
   std::optional<Millis> retry_at_, idle_until_, send_hold_at_;
   uint32_t tries_ = 0;   // dials since it was last established

@@ -128,6 +128,11 @@ bool keep_agreed(const Agreed& agreed, Update& update) {
   return !said || !says_nothing(update);
 }
 
+bool both_keep_by_notification(const SessionConfig& config, const Agreed& agreed) {
+  const auto& theirs = agreed.open.capabilities.graceful_restart;
+  return config.restart_time > 0 && theirs && theirs->notification;
+}
+
 Notification as_hard_reset(const Notification& notification) {
   Notification hard{static_cast<uint8_t>(ErrorCode::cease), kHardReset, {}};
   hard.data.resize(2 + notification.data.size());

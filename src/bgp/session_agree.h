@@ -14,7 +14,10 @@ Open open_of(const SessionConfig& config, bool restarting, bool kept);
 std::variant<Agreed, MessageError> agree(const SessionConfig& config, const Open& theirs, bool outgoing);
 /// Leaves out what is of a family that was not agreed on; false if nothing is left of an UPDATE that said something.
 bool keep_agreed(const Agreed& agreed, Update& update);
-/// How the end of a session goes to a peer with both N bits: what shall not be survived becomes a hard reset (RFC 8538).
+/// Both have the N bit: routes are kept past a NOTIFICATION that is no hard reset (RFC 8538).
+bool both_keep_by_notification(const SessionConfig& config, const Agreed& agreed);
+/// How the end of a session goes to a peer with both N bits: what shall not be survived becomes a hard reset (RFC
+/// 8538).
 Notification as_hard_reset(const Notification& notification);
 bool is_hard_reset(const Notification& notification);
 

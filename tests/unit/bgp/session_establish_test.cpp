@@ -147,8 +147,8 @@ TEST_CASE("routes of families that were not agreed on are passed over") {
   Attributes attributes;
   attributes.as_path = {{AsSegment::Type::sequence, {65002}}};
   attributes.next_hop = *IpAddr::parse("fd00::2");
-  REQUIRE(encode_reach(Afi::v6, std::vector{*Prefix::parse("fd01::/64")}, attributes,
-                       SessionTraits{.ebgp = true}, bytes) == 1);
+  REQUIRE(encode_reach(Afi::v6, std::vector{*Prefix::parse("fd01::/64")}, attributes, SessionTraits{.ebgp = true},
+                       bytes) == 1);
   solo.feed(bytes);
   CHECK(solo.routes.empty());
   solo.feed(encode_end_of_rib(Afi::v6));

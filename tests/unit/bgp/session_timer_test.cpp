@@ -34,13 +34,46 @@ TEST_CASE("peers do not all dial in the same moment") {
   CHECK(std::unique(times.begin(), times.end()) - times.begin() > 25);
 }
 
-TEST_CASE("nothing is dialled while a connection of theirs is open") {
+TEST_CASE("a connection of theirs that says nothing does not keep us from dialling; one that does, does") {
   Solo solo;
   solo.session.on_dial_failed("refused", solo.now);
   CHECK(solo.accept(5));
-  solo.wait_until(solo.now + 50'000);
-  CHECK(solo.dials == 0);
   CHECK(solo.session.state() == SessionState::open_sent);
+  SECTION("silent") {
+    solo.wait();
+    CHECK(solo.dials == 1);
+  }
+  SECTION("alive") {
+    solo.feed(encode(solo.theirs), 5);
+    solo.wait_until(solo.now + 20'000);
+    CHECK(solo.dials == 0);
+  }
+  SECTION("one after the other, each closed at once") {
+    for (ConnId conn = 6; conn < 100; ++conn) {
+      solo.session.on_closed(conn - 1, "closed", solo.now);
+      CHECK(solo.accept(conn));
+    }
+    CHECK(solo.wait() <= 1000);
+    CHECK(solo.dials == 1);
+  }
+}
+
+TEST_CASE("a process that stood still reads before it judges the peer's silence") {
+  Solo solo;
+  solo.establish();
+  solo.now += 200'000;
+  solo.session.on_timer(solo.now);
+  solo.look();
+  CHECK(solo.downs.empty());
+  SECTION("they were there") {
+    solo.feed(keepalive());
+    solo.wait_until(solo.now + 89'000);
+    CHECK(solo.session.state() == SessionState::established);
+  }
+  SECTION("they were not") {
+    solo.wait_until(solo.now + 1'000);
+    CHECK(solo.session.state() == SessionState::idle);
+  }
 }
 
 TEST_CASE("who sends no OPEN is let go") {
@@ -124,6 +157,13 @@ TEST_CASE("who reads nothing for eight minutes is let go (RFC 9687)") {
     live(470'000);
     CHECK(solo.session.state() == SessionState::established);
     live(490'000);
+    CHECK(solo.session.last_error() == "send hold timer expired: they read nothing");
+  }
+  SECTION("also if it took nothing from the first moment on") {
+    for (Millis time = 0; time < 490'000; time += 10'000) {
+      solo.session.on_sent(solo.now, true, false);
+      live(time);
+    }
     CHECK(solo.session.last_error() == "send hold timer expired: they read nothing");
   }
   SECTION("whatever is read begins it anew") {

@@ -44,7 +44,8 @@ class Wires {
   /// Which of so many possible events comes next.
   using Choose = std::function<size_t(size_t)>;
 
-  Wires(SessionConfig one, SessionConfig two, Choose choose = [](size_t) { return size_t{0}; })
+  Wires(
+      SessionConfig one, SessionConfig two, Choose choose = [](size_t) { return size_t{0}; })
       : sides{{Session(one, *IpAddr::parse("192.0.2.2")), {}, {}, {}, {}},
               {Session(two, *IpAddr::parse("192.0.2.1")), {}, {}, {}, {}}},
         choose_(std::move(choose)) {}
@@ -96,8 +97,7 @@ class Wires {
     }
   }
   bool both_up() const {
-    return sides[0].up != 0 && sides[0].up == sides[1].up &&
-           sides[0].session.state() == SessionState::established &&
+    return sides[0].up != 0 && sides[0].up == sides[1].up && sides[0].session.state() == SessionState::established &&
            sides[1].session.state() == SessionState::established;
   }
   size_t open_ends() const {
