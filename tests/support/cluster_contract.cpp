@@ -601,7 +601,9 @@ void nodes_without_pods(StoreRig& rig) {
   const auto told = c.use.update_speaking(spoken, moved);
   REQUIRE(told);
   CHECK(told->rev > spoken.rev);
-  CHECK_FALSE(c.use.update_speaking(spoken, n7.node));  // of an earlier revision
+  NodeRecord again = moved;
+  again.public_ip = ip("192.168.77.78");
+  CHECK_FALSE(c.use.update_speaking(spoken, again));  // of an earlier revision
 
   SECTION("the record goes with its lease") {
     c.store->revoke(told->lease);

@@ -207,7 +207,9 @@ TEST_CASE("peers that announce bgp are reached as before until their routes are 
     learn(view, {"10.244.2.0/24"});
     CHECK(keep_former_ways(view, before) == 20);
     learn(view, {"10.244.2.0/24", "fd10:0:0:2::/64"});
-    view.leases[0].mode = "bgp";
+    for (Lease& lease : view.leases) lease.mode = "bgp";
+    view.leases[0].rev = 20;
+    view.leases[1].rev = 21;
     CHECK(keep_former_ways(view, before) == 21);
   }
   SECTION("without the store, those that have joined are taken over as they are learned") {
