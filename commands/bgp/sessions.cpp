@@ -102,7 +102,8 @@ int bgp_sessions(const BgpFlags& flags) {
 
 std::vector<std::string> bgp_session_names(const BgpFlags& flags) {
   std::vector<std::string> names;
-  for (const nlohmann::json& peer : ask_peers(flags.paths.paths())["peers"])
+  const nlohmann::json tree = ask_peers(flags.paths.paths());
+  for (const nlohmann::json& peer : tree["peers"])
     for (const char* key : {"address", "name"})
       if (std::string word = field<std::string>(peer, key, ""); !word.empty()) names.push_back(std::move(word));
   return names;
@@ -111,7 +112,8 @@ std::vector<std::string> bgp_session_names(const BgpFlags& flags) {
 std::string bgp_peer_address(const NodePaths& paths, std::string_view flag, const std::string& typed) {
   if (const std::optional<IpAddr> address = IpAddr::parse(typed)) return address->str();
   std::vector<std::string> names, found;
-  for (const nlohmann::json& peer : ask_peers(paths)["peers"]) {
+  const nlohmann::json tree = ask_peers(paths);
+  for (const nlohmann::json& peer : tree["peers"]) {
     names.push_back(field<std::string>(peer, "name", ""));
     if (names.back() == typed) found.push_back(field<std::string>(peer, "address", ""));
   }

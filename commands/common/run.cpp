@@ -172,6 +172,12 @@ std::vector<std::string> complete(const std::vector<std::string>& words) {
   const Command* command = words.size() < 2 ? nullptr : find_command(words.front());
   if (command == nullptr || command->declare == nullptr) return {};
   Prepared prepared(*command);
+  try {
+    // As far as it goes: what is offered is looked up in the store that was typed, or that the environment names.
+    std::vector<std::string> typed(words.rbegin() + 1, words.rend() - 1);
+    prepared.app.parse(std::move(typed));
+  } catch (const CLI::Error&) {
+  }
   const CLI::App* app = &prepared.app;
   const CLI::Option* pending = nullptr;  // an option that waits for its value
   size_t positionals = 0;
