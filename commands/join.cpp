@@ -100,7 +100,8 @@ void print_report(const JoinReport& report) {
     line(label, fmt::format("{:<{}}   {}", what, width, why));
   };
   pair("address", address, reason_text(node.choice));
-  pair("subnet", subnet, fmt::format("{}; {}", how_text(node.how), node.self.lease.lease_id == 0 ? "without end" : "lease 24h, renewed by the agent"));
+  if (subnet.empty()) line("subnet", "none: this node runs no pods");
+  else pair("subnet", subnet, fmt::format("{}; {}", how_text(node.how), node.self.lease.lease_id == 0 ? "without end" : "lease 24h, renewed by the agent"));
   if (!report.cni.conflist.empty()) line("cni", cni_text(report.cni));
   if (!report.firewall.empty()) line("firewall", report.firewall);
   for (const std::string& notice : node.notices) line("note", notice);

@@ -37,7 +37,7 @@ std::string store_text(const StatusSnapshot& status, int64_t now) {
 std::string lease_text(const StatusSnapshot& status, int64_t now) {
   std::string text = join(std::vector<std::string>{status.subnet, status.subnet6}, " ");
   text = std::string(trim(text));
-  if (text.empty()) return "NONE yet";
+  if (text.empty()) return status.no_pods.empty() ? "NONE yet" : fmt::format("none: no pods ({})", status.no_pods);
   if (status.lease_until > now) text += ", lease for " + since(2 * now - status.lease_until, now);
   return text;
 }
