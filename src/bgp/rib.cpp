@@ -134,6 +134,7 @@ void Rib::State::drop_route(uint32_t index) {
 void Rib::State::set_stale(Route& route, bool stale) {
   if (route.stale != stale) peer(route.peer)->stale_count += stale ? 1 : -1;
   route.stale = stale;
+  route.asked_again = false;
 }
 
 void Rib::State::withdraw(PeerState& from, const Prefix& prefix) {
@@ -221,7 +222,7 @@ void Rib::drop_session(PeerId id, bool keep) {
   s.leave_group(peer);
   s.each_route(peer, [&](uint32_t index) {
     Route& route = s.routes[index];
-    if (!keep || (route.stale && !route.long_lived)) {
+    if (!keep || (route.stale && !route.long_lived && !route.asked_again)) {
       s.drop_route(index);
     } else {
       s.set_stale(route, true);
@@ -233,7 +234,9 @@ void Rib::mark_stale(PeerId id, Afi afi) {
   State& s = *state_;
   s.each_route(s.known(id), [&](uint32_t index) {
     Route& route = s.routes[index];
-    if (afi_of(s.nets[route.net].prefix) == afi) s.set_stale(route, true);
+    if (route.stale || afi_of(s.nets[route.net].prefix) != afi) return;
+    s.set_stale(route, true);
+    route.asked_again = true;
   });
 }
 

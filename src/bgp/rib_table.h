@@ -68,6 +68,7 @@ struct Route {
   uint32_t peer_prev = kNone, peer_next = kNone;  // of the same peer
   Loss loss = Loss::none;                         // of the last decision
   bool refused : 1 = false, looped : 1 = false, stale : 1 = false, long_lived : 1 = false, multipath : 1 = false;
+  bool asked_again : 1 = false;  // stale only because the peer is sending all anew (RFC 7313)
 };
 
 struct Net {

@@ -245,6 +245,20 @@ TEST_CASE("A peer's enhanced refresh: what it does not send again goes (RFC 7313
   CHECK(rib.routes().size() == 1);
 }
 
+TEST_CASE("A session lost amid a refresh keeps what was not sent again yet; the next loss does not") {
+  Rib rib(reflector());
+  rib.add_peer(1, peer(PeerRole::ibgp, 1));
+  rib.receive(1, reach({kNet, net("10.244.2.0/24")}, attributes(kHop)));
+  rib.mark_stale(1, Afi::v4);
+  rib.receive(1, reach({kNet}, attributes(kHop)));
+  rib.drop_session(1, true);
+  CHECK(rib.counts(1).received == 2);
+  CHECK(rib.counts(1).stale == 2);
+  rib.add_peer(1, peer(PeerRole::ibgp, 1));
+  rib.drop_session(1, true);  // stale from the session before: gone (RFC 4724 4.2)
+  CHECK(rib.counts(1).received == 0);
+}
+
 TEST_CASE("Beyond the prefix limit nothing is taken, and it is said; replacing is no growth") {
   Rib rib(reflector());
   RibPeer limited = peer(PeerRole::ibgp, 1);
