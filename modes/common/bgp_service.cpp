@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <map>
 #include <mutex>
 
 #include "base/error.h"
@@ -94,6 +95,32 @@ class BgpService : public Service {
     }
     out.emplace_back("bgp_messages{direction=\"in\"}", in);
     out.emplace_back("bgp_messages{direction=\"out\"}", sent);
+    return out;
+  }
+
+  std::vector<std::pair<std::string, uint64_t>> gauges() const override {
+    const auto [speaker, facts] = running();
+    if (!speaker) return {};
+    std::map<std::string_view, uint64_t> states{{to_string(bgp::SessionState::established), 0}};
+    bgp::Rib::Counts all;
+    for (const bgp::PeerStatus& peer : speaker->peers()) {
+      ++states[to_string(peer.state)];
+      all.received += peer.counts.received;
+      all.accepted += peer.counts.accepted;
+      all.best += peer.counts.best;
+      all.advertised += peer.counts.advertised;
+      all.stale += peer.counts.stale;
+    }
+    std::vector<std::pair<std::string, uint64_t>> out;
+    for (const auto& [state, count] : states) out.emplace_back(fmt::format("bgp_peers{{state=\"{}\"}}", state), count);
+    const auto routes = [&](std::string_view which, size_t count) {
+      out.emplace_back(fmt::format("bgp_routes{{which=\"{}\"}}", which), count);
+    };
+    routes("received", all.received);
+    routes("accepted", all.accepted);
+    routes("best", all.best);
+    routes("advertised", all.advertised);
+    routes("stale", all.stale);
     return out;
   }
 

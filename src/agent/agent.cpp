@@ -11,6 +11,7 @@
 #include "agent/single.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "core/rollover.h"
 #include "kernel/linux_plane.h"
 
 namespace knet {
@@ -42,6 +43,10 @@ int run_once(const AgentOptions& options) {
       log::warning("{} is carried by a running agent, in userspace: no packet passes it until there is one (systemctl start "
                    "knet, or: knet agent)",
                    pump.dev.view());
+  if (report.view->config.mode == kLearningMode)
+    log::warning("routes of mode {} are learned and told by a running agent: there are none until there is one "
+                 "(systemctl start knet, or: knet agent)",
+                 kLearningMode);
   for (const std::string& notice : report.desired->notices) log::warning("{}", notice);
   for (const std::string& foreign : report.foreign) log::warning("foreign, left alone: {}", foreign);
   for (const std::string& failure : report.failures) log::error("{}", failure);

@@ -1,5 +1,7 @@
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "agent/status.h"
 
 namespace knet {
@@ -63,13 +65,18 @@ std::string format_metrics(const StatusSnapshot& s) {
   text.counter("knet_repairs_total", "Of them those that undid what others did.", s.repairs);
   text.counter("knet_failed_total", "Changes that the kernel refused.", s.failed_ops);
   // The services name theirs with labels; sorted, so that those of one name stand together.
-  std::string last;
-  for (const auto& [name, count] : s.mode_counters) {
-    const std::string base = "knet_" + name.substr(0, name.find('{')) + "_total";
-    if (base != last) text.head(base, "counter", "Of the modes' userspace part.");
-    last = base;
-    text.out += fmt::format("{}{} {}\n", base, name.find('{') == std::string::npos ? "" : name.substr(name.find('{')), count);
-  }
+  const auto add = [&](const auto& items, std::string_view type, std::string_view suffix) {
+    std::string last;
+    for (const auto& [name, count] : items) {
+      const size_t labels = std::min(name.find('{'), name.size());
+      const std::string base = fmt::format("knet_{}{}", name.substr(0, labels), suffix);
+      if (base != last) text.head(base, type, "Of the modes' userspace part.");
+      last = base;
+      text.out += fmt::format("{}{} {}\n", base, name.substr(labels), count);
+    }
+  };
+  add(s.mode_counters, "counter", "_total");
+  add(s.mode_gauges, "gauge", "");
   text.head("knet_receives", "gauge", "1 for each mode that is received besides the one that is announced.");
   for (const std::string& mode : s.receives) text.out += fmt::format("knet_receives{{mode=\"{}\"}} 1\n", escaped(mode));
   text.gauge("knet_first_convergence_seconds", "Start of the agent until all was in the kernel; 0: not yet.",

@@ -63,10 +63,13 @@ StatusSnapshot Published::status() const {
   const auto state = get();
   StatusSnapshot status = state->status;
   for (const auto& weak : state->services)
-    if (const auto service = weak.lock())
+    if (const auto service = weak.lock()) {
       for (auto& counter : service->counters()) status.mode_counters.push_back(std::move(counter));
+      for (auto& gauge : service->gauges()) status.mode_gauges.push_back(std::move(gauge));
+    }
   if (state->desired && !state->desired->net.filters.empty()) add_bpf_counters(status);
   std::sort(status.mode_counters.begin(), status.mode_counters.end());
+  std::sort(status.mode_gauges.begin(), status.mode_gauges.end());
   return status;
 }
 

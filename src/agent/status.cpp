@@ -48,8 +48,9 @@ std::string format_status(const StatusSnapshot& s) {
   for (const auto& [kind, count] : s.wanted) wanted[kind] = count;
   Json paths = Json::array();
   for (const auto& [mode, name, why] : s.datapaths) paths.push_back({{"mode", mode}, {"datapath", name}, {"why", why}});
-  Json mode_counters = Json::object();
+  Json mode_counters = Json::object(), mode_gauges = Json::object();
   for (const auto& [name, count] : s.mode_counters) mode_counters[name] = count;
+  for (const auto& [name, count] : s.mode_gauges) mode_gauges[name] = count;
   const Json tree = {
       {"schema", s.schema},
       {"node", s.node},
@@ -95,6 +96,7 @@ std::string format_status(const StatusSnapshot& s) {
       {"failures", pairs(s.failures, "object", "reason")},
       {"counters", {{"turns", s.turns}, {"applied", s.applied}, {"repairs", s.repairs}, {"failed_ops", s.failed_ops}}},
       {"mode_counters", std::move(mode_counters)},
+      {"mode_gauges", std::move(mode_gauges)},
       {"first_route_seconds", s.first_route_seconds},
       {"last_turn_ms", s.last_turn_ms},
   };
@@ -130,9 +132,14 @@ StatusSnapshot parse_status(std::string_view json) {
         read(item, "datapath", path.name);
         read(item, "why", path.why);
       }
-  if (auto counts = tree.find("mode_counters"); counts != tree.end() && counts->is_object())
+  const auto read_counts = [&](const char* key, std::vector<std::pair<std::string, uint64_t>>& to) {
+    const auto counts = tree.find(key);
+    if (counts == tree.end() || !counts->is_object()) return;
     for (const auto& [name, count] : counts->items())
-      if (count.is_number_unsigned()) s.mode_counters.emplace_back(name, count.get<uint64_t>());
+      if (count.is_number_unsigned()) to.emplace_back(name, count.get<uint64_t>());
+  };
+  read_counts("mode_counters", s.mode_counters);
+  read_counts("mode_gauges", s.mode_gauges);
   read(tree, "network", s.network);
   read(tree, "network6", s.network6);
   read(tree, "subnet", s.subnet);

@@ -63,6 +63,7 @@ struct StatusSnapshot {
 
   uint64_t turns = 0, applied = 0, repairs = 0, failed_ops = 0;  // counters since start
   std::vector<std::pair<std::string, uint64_t>> mode_counters;   // of the modes' services, sorted: Service::counters()
+  std::vector<std::pair<std::string, uint64_t>> mode_gauges;     // likewise: Service::gauges()
   double first_route_seconds = 0;                                // start until the first convergence; 0: not yet
   int64_t last_turn_ms = 0;                                      // duration
 

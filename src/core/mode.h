@@ -99,6 +99,8 @@ class Service {
   /// Unlike the others on any thread. Counters since it began, for metrics:
   /// "tunnel_dropped_packets{dev=\"knet.udp\",why=\"not a member\"}" -> 12.
   virtual std::vector<std::pair<std::string, uint64_t>> counters() const { return {}; }
+  /// The same of what goes up and down: "bgp_peers{state=\"established\"}" -> 12.
+  virtual std::vector<std::pair<std::string, uint64_t>> gauges() const { return {}; }
 };
 
 /// By which way a mode moves packets, where it has several.

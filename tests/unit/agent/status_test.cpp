@@ -132,3 +132,14 @@ TEST_CASE("metrics are Prometheus text, with labels escaped") {
   CHECK(text.find("# TYPE knet_repairs_total counter\nknet_repairs_total 2\n") != std::string::npos);
   CHECK(text.back() == '\n');
 }
+
+TEST_CASE("what the modes' services count: counters and gauges have their own names and types") {
+  StatusSnapshot status;
+  status.mode_counters = {{"bgp_messages{direction=\"in\"}", 7}, {"bgp_messages{direction=\"out\"}", 8}};
+  status.mode_gauges = {{"bgp_peers{state=\"established\"}", 3}};
+  const std::string text = format_metrics(status);
+  CHECK_THAT(text, Catch::Contains("# TYPE knet_bgp_messages_total counter\nknet_bgp_messages_total{direction=\"in\"} 7\n"
+                                   "knet_bgp_messages_total{direction=\"out\"} 8\n"));
+  CHECK_THAT(text, Catch::Contains("# TYPE knet_bgp_peers gauge\nknet_bgp_peers{state=\"established\"} 3\n"));
+  CHECK(parse_status(format_status(status)).mode_gauges == status.mode_gauges);
+}
