@@ -44,14 +44,12 @@ SegmentRef Batch::encode(const SessionTraits& traits) {
       if ((b.attributes == nullptr) != withdraws) continue;
       for (size_t i = 0; i < b.prefixes.size(); i += kPiecePrefixes) {
         const std::span part(b.prefixes.data() + i, std::min(kPiecePrefixes, b.prefixes.size() - i));
-        if (withdraws) {
-          encode_withdraw(b.key.afi, part, bytes);
-        } else {
-          encode_reach(b.key.afi, part, *b.attributes, traits, bytes);
-        }
+        // What does not fit into a message with these attributes cannot be told; what was told before must not stay.
+        const bool gone = withdraws || encode_reach(b.key.afi, part, *b.attributes, traits, bytes) == 0;
+        if (gone) encode_withdraw(b.key.afi, part, bytes);
         const auto end = static_cast<uint32_t>(bytes.size());
         if (end > segment->begin_of(segment->pieces.size())) {
-          segment->pieces.push_back({end, b.key.peer, b.key.only, withdraws});
+          segment->pieces.push_back({end, b.key.peer, b.key.only, gone});
         }
       }
     }

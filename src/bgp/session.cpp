@@ -285,7 +285,9 @@ void Session::on_closed(ConnId id, std::string_view why, Millis now) {
   if (conn->state == SessionState::established) {
     last_error_ = why;
   } else if (alone) {
-    last_error_ = fmt::format("closed in {}: {}", to_string(conn->state), why);
+    last_error_ = conn->state == SessionState::open_sent
+                      ? fmt::format("closed before their OPEN: {} (do they know us as a peer?)", why)
+                      : fmt::format("closed before it was established: {}", why);
   }
   remove(id, now);
 }

@@ -50,7 +50,7 @@ struct Agreed {
   bool kept[kAfis] = {false, false};
 };
 
-struct Dial {};  // connect to the peer; answer with on_connected or on_dial_failed
+struct Dial {};  // connect to the peer; answer with on_connected or on_dial_failed, also after stop()
 struct Send {
   ConnId conn;
   std::vector<uint8_t> bytes;
@@ -99,6 +99,7 @@ class Session {
   bool on_accepted(ConnId conn, Millis now);
   /// Any piece of the stream.
   void on_bytes(ConnId conn, Bytes bytes, Millis now);
+  /// The connection is gone, by the peer or by an error; no Close follows.
   void on_closed(ConnId conn, std::string_view why, Millis now);
   /// UPDATEs of the RIB left, or a part of what waits: they stand for keepalives, and the send-hold timer (RFC 9687)
   /// begins anew. `waiting`: something is still to be sent, of whatever kind. `moved` false: the socket took nothing;

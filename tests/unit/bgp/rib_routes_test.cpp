@@ -245,6 +245,30 @@ TEST_CASE("A peer's enhanced refresh: what it does not send again goes (RFC 7313
   CHECK(rib.routes().size() == 1);
 }
 
+TEST_CASE("A route whose attributes no longer fit into a message is withdrawn, not left as it was") {
+  Rib rib(reflector());
+  rib.add_peer(1, peer(PeerRole::reflector_client, 1));
+  rib.add_peer(2, peer(PeerRole::reflector_client, 2));
+  Listener listener(rib, 2);
+  rib.receive(1, reach({kNet}, attributes(kHop)));
+  rib.settle();
+  listener.drain();
+  REQUIRE(listener.table.contains(kNet));
+  Attributes huge = attributes(kHop);
+  for (int i = 0; i < 4; ++i) huge.as_path.push_back({AsSegment::Type::sequence, std::vector<Asn>(252, 65001)});
+  std::vector<uint8_t> bytes;
+  REQUIRE(encode_reach(Afi::v4, std::vector{kNet}, huge, {}, bytes) == 1);  // as the peer could send it
+  huge.unknown.push_back({0xe0, 99, std::vector<uint8_t>(10, 1)});
+  rib.receive(1, reach({kNet}, huge));
+  rib.settle();
+  listener.drain();
+  CHECK_FALSE(listener.table.contains(kNet));
+  rib.receive(1, reach({kNet}, attributes(kHop)));
+  rib.settle();
+  listener.drain();
+  CHECK(listener.table.contains(kNet));
+}
+
 TEST_CASE("A session lost amid a refresh keeps what was not sent again yet; the next loss does not") {
   Rib rib(reflector());
   rib.add_peer(1, peer(PeerRole::ibgp, 1));

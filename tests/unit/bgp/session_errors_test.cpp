@@ -208,7 +208,7 @@ TEST_CASE("a connection that is closed before anything was said tells so") {
   solo.connect();
   solo.session.on_closed(1, "connection reset", solo.now);
   solo.look();
-  CHECK(solo.session.last_error() == "closed in open-sent: connection reset");
+  CHECK(solo.session.last_error() == "closed before their OPEN: connection reset (do they know us as a peer?)");
   CHECK(solo.session.state() == SessionState::active);
   CHECK(solo.wait() <= 1000);
   CHECK(solo.dials == 1);
