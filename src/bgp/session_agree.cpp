@@ -10,8 +10,8 @@
 namespace knet::bgp {
 namespace {
 
-constexpr uint8_t kUnsupportedCapability = 7;  // of OPEN errors (RFC 5492)
-constexpr uint8_t kHardReset = 9;              // of cease (RFC 8538)
+constexpr uint8_t kUnsupportedCapability = 7;                             // of OPEN errors (RFC 5492)
+constexpr uint8_t kOtherChange = 6, kOutOfResources = 8, kHardReset = 9;  // of cease (RFC 4486, RFC 8538)
 
 std::string families_text(const bool (&families)[kAfis]) {
   if (families[0] && families[1]) return "ipv4 and ipv6";
@@ -134,6 +134,8 @@ bool both_keep_by_notification(const SessionConfig& config, const Agreed& agreed
 }
 
 Notification as_hard_reset(const Notification& notification) {
+  const bool cease = notification.code == static_cast<uint8_t>(ErrorCode::cease);
+  if (cease && (notification.subcode == kOtherChange || notification.subcode >= kOutOfResources)) return notification;
   Notification hard{static_cast<uint8_t>(ErrorCode::cease), kHardReset, {}};
   hard.data.resize(2 + notification.data.size());
   hard.data[0] = notification.code;

@@ -16,8 +16,8 @@ std::variant<Agreed, MessageError> agree(const SessionConfig& config, const Open
 bool keep_agreed(const Agreed& agreed, Update& update);
 /// Both have the N bit: routes are kept past a NOTIFICATION that is no hard reset (RFC 8538).
 bool both_keep_by_notification(const SessionConfig& config, const Agreed& agreed);
-/// How the end of a session goes to a peer with both N bits: what shall not be survived becomes a hard reset (RFC
-/// 8538).
+/// How the end of a session is told to a peer with both N bits: what it shall not survive as a hard reset. A change of
+/// configuration and a lack of resources stay as they are: the session comes back at once, its routes may wait for it.
 Notification as_hard_reset(const Notification& notification);
 bool is_hard_reset(const Notification& notification);
 

@@ -130,6 +130,12 @@ TEST_CASE("what the peer shall not survive is sent as a hard reset where both ha
   solo.session.stop(solo.now, cease(2, "gone"));
   solo.look();
   CHECK(describe(solo.notification()) == "cease, hard reset: cease, administrative shutdown: gone");
+  Solo back(dual());
+  graceful(back);
+  back.establish();
+  back.session.fail(back.now, cease(8), "it reads too slowly");
+  back.look();
+  CHECK(back.notification() == cease(8));
   Solo plain(dual());
   graceful(plain).notification = false;
   plain.establish();
