@@ -102,8 +102,9 @@ struct BgpView {
   std::vector<BgpPeerSpec> peers;
   std::vector<NodeSpec> specs;
   std::vector<BgpSpeakerNode> speakers;
-  /// Nodes that announce bgp already while ClusterView::leases still shows what they announced before, because no route
-  /// to them is learned yet: their public addresses (either family), sorted.
+  /// Nodes that speak BGP though their leases in ClusterView::leases show another mode: the one before, because no route
+  /// to them is learned yet, or the next one, while others still announce bgp. Their public addresses (either family),
+  /// sorted.
   std::vector<IpAddr> joined;
   bool operator==(const BgpView&) const = default;
   const NodeSpec* spec(std::string_view node) const;

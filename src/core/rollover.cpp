@@ -39,7 +39,9 @@ void join(ClusterView& view, const Lease& lease) {
 Revision keep_former_ways(ClusterView& view, const std::vector<Lease>& before) {
   view.bgp.joined.clear();
   Revision earliest = 0;
+  const bool leaving = is_earlier(view.config, kLearningMode);
   for (Lease& lease : view.leases) {
+    if (leaving && lease.mode == view.config.mode) join(view, lease);
     if (lease.mode != kLearningMode || is_learned(view, lease)) continue;
     const auto was = std::lower_bound(before.begin(), before.end(), lease, [](const Lease& a, const Lease& b) {
       return std::tie(a.subnet, a.subnet6) < std::tie(b.subnet, b.subnet6);
@@ -57,6 +59,7 @@ Revision keep_former_ways(ClusterView& view, const std::vector<Lease>& before) {
 }
 
 void take_learned_ways(ClusterView& view) {
+  if (is_earlier(view.config, kLearningMode)) return;
   const std::vector<IpAddr> joined = std::exchange(view.bgp.joined, {});
   const auto has_joined = [&](const IpAddr& address) {
     return address && std::binary_search(joined.begin(), joined.end(), address);

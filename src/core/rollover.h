@@ -67,7 +67,8 @@ class Rollover {
 
 /// Peers that announce bgp while no route to their subnets is learned: as long as the config knows the mode by which
 /// `before` (the leases that were acted on last, sorted like the view's) reached them, they stand in the view as they did
-/// there, and their addresses in view.bgp.joined. Returns the revision of the earliest announcement that is not acted on
+/// there, and their addresses in view.bgp.joined. While the cluster changes away from bgp so do the addresses of those who
+/// announce its next mode: they speak to those who do not yet. Returns the revision of the earliest announcement that is not acted on
 /// so; 0: none.
 Revision keep_former_ways(ClusterView& view, const std::vector<Lease>& before);
 /// Without the store, of a view that was kept: those among `joined` whose routes are learned by now are bgp's.

@@ -332,3 +332,37 @@ TEST_CASE("modes are found by the typed word; a slip gets a hint") {
   }
   CHECK_THROWS_WITH(ModeRegistry(table).get("IPSEC"), "mode 'IPSEC' is one of flannel's that this knet has not; there are: vxlan");
 }
+
+TEST_CASE("a node without pods has nothing in the kernel, whatever the others announce") {
+  ClusterView view = view_of("host-gw");
+  add_peer(view, 2, "host-gw");
+  view.self.lease = {};
+  view.self.runs_pods = false;
+  const DesiredState state = compose(view, ModeRegistry({}));
+  size_t objects = 0;
+  for_each_kind(state.net, [&](const auto& kind) { objects += kind.size(); });
+  CHECK(objects == 0);
+  CHECK(state.blockers.empty());
+}
+
+TEST_CASE("what BGP may bring besides the cluster's networks is owned while BGP is spoken") {
+  ClusterView view = view_of("host-gw");
+  view.bgp.config.import = {prefix("172.16.0.0/12")};
+  BgpPeerSpec tor;
+  tor.name = "tor";
+  BgpRule accept, reject, any;
+  accept.prefix = prefix("192.0.2.0/24");
+  reject.prefix = prefix("198.51.100.0/24");
+  reject.accept = false;
+  tor.import = {accept, reject, any, accept};
+  view.bgp.peers = {tor};
+  CHECK(ownership_of(view).networks == view.config.networks());
+  view.config.mode = "bgp";
+  std::vector<Prefix> wanted = view.config.networks();
+  wanted.push_back(prefix("172.16.0.0/12"));
+  wanted.push_back(prefix("192.0.2.0/24"));
+  CHECK(ownership_of(view).networks == wanted);
+  view.config.mode = "host-gw";
+  add_peer(view, 2, "bgp");  // one that has not followed yet
+  CHECK(ownership_of(view).networks == wanted);
+}

@@ -212,6 +212,19 @@ TEST_CASE("peers that announce bgp are reached as before until their routes are 
     view.leases[1].rev = 21;
     CHECK(keep_former_ways(view, before) == 21);
   }
+  SECTION("when the cluster changes away from bgp, those who went on still speak to the others") {
+    view.config = changing("host-gw", {"bgp"});
+    view.config.network = prefix("10.244.0.0/16");
+    for (Lease& lease : before) lease.mode = "bgp";
+    view.leases[0].mode = "host-gw";
+    learn(view, {"10.244.2.0/24", "10.244.3.0/24"});
+    CHECK(keep_former_ways(view, before) == 0);
+    CHECK(modes_of(view) == "host-gw bgp");
+    CHECK(view.bgp.joined == std::vector<IpAddr>{ip("192.168.77.2")});
+    take_learned_ways(view);
+    CHECK(modes_of(view) == "host-gw bgp");
+    CHECK(view.bgp.joined.size() == 1);
+  }
   SECTION("without the store, those that have joined are taken over as they are learned") {
     keep_former_ways(view, before);
     learn(view, {"10.244.3.0/24"});
