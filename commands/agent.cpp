@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "commands/common/cli.h"
 #include "commands/common/flags.h"
 
 namespace knet {

@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include "commands/common/cli.h"
+
 namespace knet {
 namespace {
 

@@ -1,6 +1,7 @@
 // knet cni: the CNI plugin, as a container runtime calls it. For people it has only its help.
 #include "cni/plugin.h"
 
+#include "commands/common/cli.h"
 #include "commands/common/help.h"
 #include "commands/common/table.h"
 

@@ -7,6 +7,7 @@
 #include "agent/init.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "commands/common/cli.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
 #include "commands/common/secrets.h"
@@ -16,10 +17,7 @@
 namespace knet {
 namespace {
 
-struct Flags {
-  StoreFlags store;
-  PathFlags paths;
-  OutputFlag output;
+struct Flags : CommonFlags {
   std::vector<std::string> changes;
   bool dry_run = false;
 };
@@ -128,17 +126,14 @@ std::vector<std::string> settable() {
 
 std::function<int()> declare(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  flags->store.declare(app);
-  flags->paths.declare(app);
-  flags->output.declare(app);
-  declare_log(app);
+  flags->declare_common(app);
   CLI::App* show_verb = add_verb(app, "show", "every value in force, and where it comes from");
   CLI::App* set_verb = add_verb(app, "set", "change what can be changed while nodes run; says the steps for the rest");
   offer(set_verb->add_option("KEY=VALUE", flags->changes, "such as Masquerade=false or DirectRouting=true")->required(), settable);
   set_verb->add_flag("--dry-run", flags->dry_run, "check and print, write nothing");
   add_examples(app, {"knet config show", "knet config set DirectRouting=true"});
   return [flags, show_verb] {
-    const StoreOptions options = flags->store.options(flags->paths.paths());
+    const StoreOptions options = flags->store_options();
     const std::unique_ptr<Store> store = open_store(options);
     ClusterStore cluster(*store, StorePaths{options.prefix});
     return show_verb->parsed() ? show(*flags, cluster) : set(*flags, cluster);

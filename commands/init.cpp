@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "commands/common/cli.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
 #include "commands/common/secrets.h"
@@ -19,10 +20,7 @@
 namespace knet {
 namespace {
 
-struct Flags {
-  StoreFlags store;
-  PathFlags paths;
-  OutputFlag output;
+struct Flags : CommonFlags {
   ConfigWords words;
   std::string network, network6, subnet_min, subnet_max, subnet_min6, subnet_max6, file;
   int subnet_len = 0, subnet_len6 = 0;
@@ -175,10 +173,7 @@ std::function<int()> declare(CLI::App& app) {
   app.add_option("--config", flags->file, "all of it from a file, or - for stdin, in flannel's JSON")->type_name("FILE");
   app.add_flag("--force", flags->force, "overwrite a different config, and in spite of what this host uses");
   app.add_flag("--dry-run", flags->dry_run, "check and print, write nothing");
-  flags->store.declare(app);
-  flags->paths.declare(app);
-  flags->output.declare(app);
-  declare_log(app);
+  flags->declare_common(app);
   add_examples(app, {"knet init --network 10.244.0.0/16", "knet init --store http://192.168.77.1:2379 --network 10.244.0.0/16 --mode host-gw",
                      "knet init --network 10.244.0.0/16 --network6 fd00:10:244::/48 --opt DirectRouting=true",
                      "knet init --config net-conf.json"});

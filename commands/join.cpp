@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "commands/common/cli.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"
@@ -14,11 +15,8 @@
 namespace knet {
 namespace {
 
-struct Flags {
-  StoreFlags store;
-  PathFlags paths;
+struct Flags : CommonFlags {
   NodeFlags node;
-  OutputFlag output;
   std::string cni_bin_dir, cni_conf_dir, cni_conf_name, cni_link = "symlink";
   bool no_cni = false, once = false, no_start = false, force = false;
 };
@@ -166,10 +164,7 @@ std::function<int()> declare(CLI::App& app) {
   cni("--cni-conf-name", flags->cni_conf_name, "NAME", "ours (default " + files.cni_conf_name + "; a runtime reads the first by name)", "KNET_NODE_CNI_CONF_NAME");
   one_of(cni("--cni-link", flags->cni_link, "KIND", "how plugins get there: symlink (default) or copy", "KNET_NODE_CNI_LINK"), {"symlink", "copy"});
   flags->node.declare(app);
-  flags->store.declare(app);
-  flags->paths.declare(app);
-  flags->output.declare(app);
-  declare_log(app);
+  flags->declare_common(app);
   add_examples(app, {"knet join", "knet join --store http://192.168.77.1:2379", "knet join --store http://192.168.77.1:2379 --iface eth1 --node-name n1"});
   return [flags] { return run(*flags); };
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "commands/common/cli.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"
@@ -13,10 +14,7 @@
 namespace knet {
 namespace {
 
-struct Flags {
-  StoreFlags store;
-  PathFlags paths;
-  OutputFlag output;
+struct Flags : CommonFlags {
   bool keep_lease = false, dry_run = false;
 };
 
@@ -52,10 +50,7 @@ std::function<int()> declare(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   app.add_flag("--dry-run", flags->dry_run, "list what would be removed, remove nothing");
   app.add_flag("--keep-lease", flags->keep_lease, "keep the subnet in the store, to come back to it");
-  flags->store.declare(app);
-  flags->paths.declare(app);
-  flags->output.declare(app);
-  declare_log(app);
+  flags->declare_common(app);
   add_examples(app, {"knet leave --dry-run", "knet leave"});
   return [flags] { return run(*flags); };
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "commands/common/cli.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"
@@ -184,18 +185,12 @@ int show_mode(const Mode& mode, const Place& place, const OutputFlag& output) {
 }
 
 std::function<int()> declare(CLI::App& app) {
-  struct Flags {
-    PathFlags paths;
-    StoreFlags store;
-    OutputFlag output;
+  struct Flags : CommonFlags {
     std::string mode;
     ModeChangeFlags change;
   };
   auto flags = std::make_shared<Flags>();
-  flags->store.declare(app);
-  flags->paths.declare(app);
-  flags->output.declare(app);
-  declare_log(app);
+  flags->declare_common(app);
   CLI::App* list = add_verb(app, "list", "all modes, and which of them run here");
   CLI::App* show = add_verb(app, "show", "one mode: how it works, its MTU here, its options with their defaults");
   offer(show->add_option("MODE", flags->mode, "its name, as in knet mode list")->required(), mode_names);
@@ -214,8 +209,8 @@ std::function<int()> declare(CLI::App& app) {
   for (CLI::App* verb : {set, finish}) verb->add_flag("--dry-run", change.dry_run, "check and print, write nothing");
   add_examples(app, {"knet mode list", "knet mode show vxlan", "knet mode set host-gw --wait"});
   return [flags, list, set, finish] {
-    if (set->parsed()) return mode_set(flags->store.options(flags->paths.paths()), flags->change, flags->output);
-    if (finish->parsed()) return mode_finish(flags->store.options(flags->paths.paths()), flags->change, flags->output);
+    if (set->parsed()) return mode_set(flags->store_options(), flags->change, flags->output);
+    if (finish->parsed()) return mode_finish(flags->store_options(), flags->change, flags->output);
     const Mode* mode = nullptr;
     try {
       if (!list->parsed()) mode = &mode_registry().get(flags->mode);

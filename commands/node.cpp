@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "commands/common/cli.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"
 

@@ -3,15 +3,14 @@
 
 #include <memory>
 
+#include "commands/common/cli.h"
+
 namespace knet {
 namespace {
 
 std::function<int()> declare(CLI::App& app) {
   auto flags = std::make_shared<RouteFlags>();
-  flags->store.declare(app);
-  flags->paths.declare(app);
-  flags->output.declare(app, true);
-  declare_log(app);
+  flags->declare_common(app, true);
   CLI::App* show = add_verb(app, "show", "every route that knet wants or finds in its ranges, its state and why");
   auto words = [&](const char* flag, std::vector<std::string>& into, const char* help, const char* type) {
     return show->add_option(flag, into, help)->type_name(type)->take_all()->allow_extra_args(false)->delimiter(',');

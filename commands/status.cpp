@@ -8,6 +8,7 @@
 
 #include "agent/status_client.h"
 #include "base/text.h"
+#include "commands/common/cli.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "commands/common/cli.h"
 #include "commands/common/cluster.h"
 #include "commands/common/flags.h"
 #include "commands/common/output.h"
@@ -15,10 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Flags {
-  StoreFlags store;
-  PathFlags paths;
-  OutputFlag output;
+struct Flags : CommonFlags {
   std::string subnet, node;
 };
 
@@ -109,15 +107,12 @@ int release(OpenCluster& open, const Flags& flags) {
 
 std::function<int()> declare(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  flags->store.declare(app);
-  flags->paths.declare(app);
-  flags->output.declare(app);
-  declare_log(app);
+  flags->declare_common(app);
   CLI::App* list_verb = add_verb(app, "list", "leases and reservations: which node has which subnet");
   CLI::App* reserve_verb = add_verb(app, "reserve", "keep a subnet for a node, whether or not it runs");
   CLI::App* release_verb = add_verb(app, "release", "give a reservation up; a lease in use goes on");
   auto reserved = [flags] {
-    OpenCluster open(flags->store.options(flags->paths.paths()));
+    OpenCluster open(flags->store_options());
     std::vector<std::string> out;
     for (const ReservationRow& row : open.cluster.list_reservations())
       out.push_back((row.subnet.subnet ? row.subnet.subnet : row.subnet.subnet6).str());
@@ -128,7 +123,7 @@ std::function<int()> declare(CLI::App& app) {
   offer(release_verb->add_option("SUBNET", flags->subnet, "the reserved subnet")->required(), reserved);
   add_examples(app, {"knet subnet list", "knet subnet reserve 10.244.7.0/24 n7", "knet subnet release 10.244.7.0/24"});
   return [=] {
-    OpenCluster open(flags->store.options(flags->paths.paths()));
+    OpenCluster open(flags->store_options());
     if (list_verb->parsed()) return list(open, *flags);
     return reserve_verb->parsed() ? reserve(open, *flags) : release(open, *flags);
   };

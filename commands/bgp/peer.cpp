@@ -9,25 +9,12 @@
 #include "commands/bgp/bgp.h"
 #include "commands/bgp/reach.h"
 #include "commands/common/output.h"
-#include "commands/common/secrets.h"
 #include "commands/common/table.h"
 
 namespace knet {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string_view text_of(BgpNextHop next_hop) {
-  return next_hop == BgpNextHop::self ? "self" : next_hop == BgpNextHop::keep ? "keep" : "auto";
-}
-
-std::vector<std::string> texts(const std::vector<BgpRule>& rules) {
-  std::vector<std::string> out;
-  for (const BgpRule& rule : rules) out.push_back(format(rule));
-  return out;
-}
-
-std::string asn_text(const BgpPeerSpec& peer) { return peer.asn == 0 ? "any" : fmt::format("{}", peer.asn); }
 
 std::string flags_text(const BgpPeerSpec& peer) {
   std::vector<std::string> words;
@@ -41,56 +28,7 @@ std::string flags_text(const BgpPeerSpec& peer) {
   return join(words, ", ");
 }
 
-Json as_json(const BgpPeerSpec& peer) {
-  return {{"name", peer.name}, {"remote", bgp_peer_remote(peer)}, {"dynamic", !peer.remote.is_host()},
-          {"asn", peer.asn == 0 ? Json(nullptr) : Json(peer.asn)}, {"node", peer.node}, {"selector", peer.selector},
-          {"password", peer.password.empty() ? Json(nullptr) : Json("(hidden)")}, {"ttl_security", peer.ttl_security},
-          {"multihop", peer.multihop}, {"passive", peer.passive}, {"client", peer.client}, {"port", peer.port},
-          {"hold_time", peer.hold_time == 0 ? Json(nullptr) : Json(peer.hold_time)}, {"next_hop", text_of(peer.next_hop)},
-          {"prefix_limit", peer.prefix_limit ? Json(*peer.prefix_limit) : Json(nullptr)},
-          {"import", texts(peer.import)}, {"export", texts(peer.export_)}};
-}
-
 }  // namespace
-
-std::string bgp_peer_remote(const BgpPeerSpec& peer) { return peer.remote.is_host() ? peer.remote.addr().str() : peer.remote.str(); }
-
-std::string bgp_peer_nodes(const BgpPeerSpec& peer) { return !peer.node.empty() ? peer.node : peer.selector.empty() ? "all" : peer.selector; }
-
-std::vector<BgpPeerRow> bgp_peer_rows(const BgpPeerSpec& peer) {
-  const auto on = [](bool value) { return value ? "on" : "off"; };
-  return {{"remote", bgp_peer_remote(peer) + (peer.remote.is_host() ? "" : ", dynamic neighbours"), false},
-          {"as", asn_text(peer), false},
-          {"nodes", bgp_peer_nodes(peer), false},
-          {"password", shown_password(peer.password), peer.password.empty()},
-          {"ttl-security", on(peer.ttl_security), !peer.ttl_security},
-          {"multihop", on(peer.multihop), !peer.multihop},
-          {"passive", on(peer.passive), !peer.passive},
-          {"client", on(peer.client), !peer.client},
-          {"port", fmt::format("{}", peer.port), peer.port == BgpPeerSpec{}.port},
-          {"hold-time", peer.hold_time == 0 ? "the cluster's" : fmt::format("{}", peer.hold_time), peer.hold_time == 0},
-          {"next-hop", std::string(text_of(peer.next_hop)), peer.next_hop == BgpNextHop::automatic},
-          {"prefix-limit", peer.prefix_limit ? fmt::format("{}", *peer.prefix_limit) : "the cluster's", !peer.prefix_limit},
-          {"import", join(texts(peer.import), "; "), peer.import.empty()},
-          {"export", join(texts(peer.export_), "; "), peer.export_.empty()}};
-}
-
-BgpPeerSpec find_bgp_peer(ClusterStore& cluster, const std::string& name) {
-  const BgpPeerTable peers = cluster.list_bgp_peers();
-  std::vector<std::string> names;
-  std::vector<const BgpPeerSpec*> there;
-  for (const BgpPeerSpec& peer : peers.rows) {
-    if (peer.name == name) return peer;
-    if (bgp_peer_remote(peer) == name) there.push_back(&peer);
-    names.push_back(peer.name);
-  }
-  if (there.size() == 1) return *there.front();
-  for (const std::string& problem : peers.problems)
-    if (problem.find("/" + name + ":") != std::string::npos) fail(ErrorKind::config, "{}", problem);
-  if (there.size() > 1) fail(ErrorKind::usage, "{} peers have the address {}; give one by its name, as in knet bgp peer list", there.size(), name);
-  const auto near = nearest(name, names);
-  fail(ErrorKind::usage, "no peer '{}'; {}", printable(name), near ? "did you mean " + *near + "?" : "knet bgp peer list shows all");
-}
 
 std::vector<std::string> bgp_peer_names(const BgpFlags& flags) {
   OpenCluster open(flags.store_options());
@@ -104,7 +42,7 @@ int bgp_peer_list(const BgpFlags& flags) {
   const BgpPeerTable peers = open.cluster.list_bgp_peers();
   if (flags.output.json()) {
     Json rows = Json::array();
-    for (const BgpPeerSpec& peer : peers.rows) rows.push_back(as_json(peer));
+    for (const BgpPeerSpec& peer : peers.rows) rows.push_back(bgp_peer_json(peer));
     print_json({{"peers", rows}, {"problems", peers.problems}});
     return kExitOk;
   }
@@ -113,10 +51,10 @@ int bgp_peer_list(const BgpFlags& flags) {
   columns.push_back({"SETTINGS", Column::Kind::free});
   Table table(columns);
   for (const BgpPeerSpec& peer : peers.rows) {
-    std::vector<Cell> cells{peer.name, bgp_peer_remote(peer), asn_text(peer), bgp_peer_nodes(peer)};
+    std::vector<Cell> cells{peer.name, bgp_peer_remote(peer), bgp_peer_asn(peer), bgp_peer_nodes(peer)};
     if (flags.output.wide())
       cells.insert(cells.end(), {peer.remote.is_host() ? fmt::format("{}", peer.port) : "-", peer.hold_time == 0 ? "-" : fmt::format("{}", peer.hold_time),
-                                 text_of(peer.next_hop), peer.prefix_limit ? fmt::format("{}", *peer.prefix_limit) : "-"});
+                                 to_string(peer.next_hop), peer.prefix_limit ? fmt::format("{}", *peer.prefix_limit) : "-"});
     cells.emplace_back(flags_text(peer));
     table.add(std::move(cells));
   }
@@ -135,7 +73,7 @@ int bgp_peer_show(const BgpFlags& flags) {
   for (const std::string& name : present_nodes(open.cluster.list_nodes(open.config.mode, false)))
     if (applies_to(peer, spec_of(specs, name))) nodes.push_back(name);
   if (flags.output.json()) {
-    Json json = as_json(peer);
+    Json json = bgp_peer_json(peer);
     json["nodes"] = nodes;
     print_json({{"peer", json}});
     return kExitOk;
@@ -147,7 +85,7 @@ int bgp_peer_show(const BgpFlags& flags) {
     table.add({row.name, row.name != "nodes" ? row.value : row.value + (nodes.empty() ? ": none now" : ": " + join(nodes, ", "))});
   }
   const auto rules = [&](const char* name, const std::vector<BgpRule>& list, const char* otherwise) {
-    for (const std::string& rule : texts(list)) table.add({name, rule});
+    for (const BgpRule& rule : list) table.add({name, format(rule)});
     table.add({name, otherwise});
   };
   rules("import", peer.import, "otherwise accept what lies in the cluster's networks or its import prefixes, reject the rest");

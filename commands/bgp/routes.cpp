@@ -15,7 +15,6 @@
 namespace knet {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr const char* kAnswer = "the agent's answer";
 
 struct RouteLine {
@@ -130,19 +129,19 @@ int bgp_routes(const BgpFlags& flags) {
   if (!flags.limit.empty()) question.words.emplace_back("limit", fmt::format("{}", number_of("--limit", flags.limit, 1, UINT32_MAX)));
   if (!flags.received.empty()) question.words.emplace_back("received", bgp_peer_address(paths, "--received", flags.received));
   if (!flags.advertised.empty()) question.words.emplace_back("advertised", bgp_peer_address(paths, "--advertised", flags.advertised));
-  Json tree = Json::parse(parse_json(ask_agent(paths, question, std::chrono::seconds(15)), kAnswer).dump());
+  nlohmann::json tree = parse_json(ask_agent(paths, question, std::chrono::seconds(15)), kAnswer);
   if (!tree.is_object() || !tree["routes"].is_array()) fail(ErrorKind::kernel, "{} to bgp/routes has no routes", kAnswer);
   std::vector<RouteLine> lines;
-  for (const Json& route : tree["routes"]) lines.push_back(line_of(nlohmann::json(route)));
+  for (const nlohmann::json& route : tree["routes"]) lines.push_back(line_of(route));
   if (address) {
     keep_longest(lines, *address);
     const std::string kept = lines.empty() ? "" : lines.front().prefix;
-    Json routes = Json::array();
-    for (Json& route : tree["routes"])
-      if (route.value("prefix", "") == kept && !kept.empty()) routes.push_back(std::move(route));
+    nlohmann::json routes = nlohmann::json::array();
+    for (nlohmann::json& route : tree["routes"])
+      if (!kept.empty() && route.value("prefix", "") == kept) routes.push_back(std::move(route));
     tree["routes"] = std::move(routes);
   }
-  if (flags.output.json()) print_json(tree);
+  if (flags.output.json()) print_json(nlohmann::ordered_json(tree));
   else print_table(lines, tree.value("node", ""), flags.output.wide(), flags.advertised.empty());
   return kExitOk;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "commands/common/cli.h"
 
 namespace knet {
 namespace {
@@ -160,6 +161,8 @@ void declare_log(CLI::App& app, log::Level otherwise) {
       "--log", [](const std::string& level) { log::set_level(level); }, "debug, info, warning or error");
   one_of(option->type_name("LEVEL")->envname("KNET_LOG")->group(kCommonGroup), {"debug", "info", "warning", "error"});
 }
+
+bool given(const CLI::Option* option) { return option->count() > 0; }
 
 void CommonFlags::declare_common(CLI::App& app, bool with_ip) {
   store.declare(app);

@@ -1,5 +1,6 @@
 // The flags that commands share, each group with its environment names. A group is declared on the command's App, lives
 // as long as the action, and is asked for values afterwards; what was not given comes from the node's saved settings.
+// Knows CLI11 by name only: files that declare words of their own include commands/common/cli.h.
 #pragma once
 
 #include <chrono>
@@ -9,8 +10,13 @@
 #include <vector>
 
 #include "agent/node.h"
+#include "base/error.h"
 #include "base/log.h"
-#include "commands/common/cli.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace knet {
 
@@ -87,6 +93,9 @@ struct CommonFlags {
   void declare_common(CLI::App& app, bool with_ip = false);
   StoreOptions store_options() const { return store.options(paths.paths()); }
 };
+
+/// Whether the option was given at all, by words, environment or file.
+bool given(const CLI::Option* option);
 
 /// A duration typed for `flag`. Throws Error{usage}.
 std::chrono::milliseconds duration_of(std::string_view flag, std::string_view text);

@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/text.h"
+#include "commands/common/cli.h"
 #include "commands/common/output.h"
 #include "commands/common/table.h"
 #include "kernel/linux_plane.h"

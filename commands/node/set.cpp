@@ -49,7 +49,7 @@ void apply(const NodeSetFlags& flags, NodeSpec& spec) {
       throw with_context(error, "--reflector");
     }
   }
-  if (flags.clients_given->count() > 0) {
+  if (given(flags.clients_given)) {
     if (!spec.reflector) fail(ErrorKind::usage, "--clients says whom a reflector serves, and {} is none; give --reflector 1.0.0.1 too", spec.node);
     spec.clients = flags.clients.empty() ? "" : selector_of(flags.clients).str();
   }

@@ -9,10 +9,7 @@
 
 namespace knet {
 
-struct RouteFlags {
-  StoreFlags store;
-  PathFlags paths;
-  OutputFlag output;
+struct RouteFlags : CommonFlags {
   RowFilter filter;
   bool check = false, watch = false;
   bool ipv4 = false, ipv6 = false;
