@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "core/compose.h"
+#include "core/host_routes.h"
 #include "core/rollover.h"
 #include "kernel/linux_plane.h"
 
@@ -18,6 +19,16 @@ namespace {
 
 constexpr std::string_view kRpFilterAll = "net/ipv4/conf/all/rp_filter";
 constexpr const char* kFlannelSubnetEnv = "/run/flannel/subnet.env";
+
+// Of the modes that may be in use.
+bool asks_host_routes(const NetworkConfig& config) {
+  const auto asks = [](std::string_view name) {
+    const Mode* mode = mode_registry().find(name);
+    return mode != nullptr && mode->asks_host_routes();
+  };
+  return asks(config.mode) || std::any_of(config.earlier.begin(), config.earlier.end(),
+                                          [&](const auto& earlier) { return asks(earlier.first); });
+}
 
 // The mode that this node's lease names in the store; "" if it has none.
 std::string leased_mode(ClusterStore& cluster, const NetworkConfig& config, const LocalNode& self) {
@@ -74,6 +85,7 @@ LocalNode describe_self(const Identity& identity, const NodeSettings& settings, 
   const auto& sysctls = observed.net.sysctls;
   auto rp = std::find_if(sysctls.begin(), sysctls.end(), [](const Sysctl& s) { return s.path == kRpFilterAll; });
   if (rp != sysctls.end()) self.rp_filter_all = static_cast<int>(parse_int(trim(rp->value)).value_or(0));
+  if (asks_host_routes(config)) self.host_routes = host_routes(observed, config.networks());
   if (choice) *choice = std::move(chosen);
   return self;
 }
