@@ -9,6 +9,7 @@
 #include "core/names.h"
 #include "modes/common/guard.h"
 #include "modes/common/plain.h"
+#include "modes/common/vtep.h"
 #include "modes/common/vtep_data.h"
 
 namespace knet {
@@ -48,10 +49,6 @@ uint32_t device_mtu(const NetworkConfig& config, const LocalNode& self, Family f
   if (chosen != 0 && (of_uplink == 0 || chosen < of_uplink)) outer = chosen;
   return outer > overhead(family) ? outer - overhead(family) : 0;
 }
-
-const std::string& data_of(const BackendData& data, Family family) { return family == Family::v6 ? data.v6 : data.v4; }
-
-std::string_view key_of(Family family) { return family == Family::v6 ? "BackendV6Data" : "BackendData"; }
 
 class Vxlan : public Mode {
  public:
@@ -113,7 +110,7 @@ class Vxlan : public Mode {
   void check_peer(const Lease& lease) const override {
     check_peer_addresses(lease);
     for (const Family family : {Family::v4, Family::v6})
-      if (subnet_of(lease, family)) parse_vtep_data(data_of(lease.data, family), key_of(family));
+      if (subnet_of(lease, family)) vtep_mac(lease, family);
   }
 
   void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
@@ -127,11 +124,6 @@ class Vxlan : public Mode {
   }
 
  private:
-  struct Vtep {
-    Mac mac;
-    uint32_t peer;
-  };
-
   // Whether there is a device of this family.
   static bool add_family(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
                          Family family, ModeState& out) {
@@ -151,12 +143,16 @@ class Vxlan : public Mode {
       if (direct && on_link(uplink, public_ip_of(lease, family)))
         add_plain_route(uplink, lease, family, peer, out);
       else
-        vteps.push_back({parse_vtep_data(data_of(lease.data, family), key_of(family)).mac, peer});
+        vteps.push_back({vtep_mac(lease, family), peer});
     }
     if (receive == Receive::no && vteps.empty()) return false;
     const Link device = add_device(view, config, family, uplink, own, out);
     drop_shared_macs(view, device.mac, vteps, out);
-    for (const Vtep& vtep : vteps) add_vtep(device.name, view.leases[vtep.peer], family, vtep, out);
+    for (const Vtep& vtep : vteps) {
+      const Lease& lease = view.leases[vtep.peer];
+      add_vtep(device.name, lease, family, vtep, out);
+      add_vtep_route(device.name, subnet_of(lease, family), lease, vtep, out);
+    }
     return true;
   }
 
@@ -179,60 +175,6 @@ class Vxlan : public Mode {
     address.prefix = Prefix::host(own.masked().addr());
     out.add(address);
     return device;
-  }
-
-  // Two nodes with one MAC (a cloned machine) would get each other's packets: the older lease counts.
-  static void drop_shared_macs(const ClusterView& view, const Mac& own, std::vector<Vtep>& vteps, ModeState& out) {
-    std::stable_sort(vteps.begin(), vteps.end(), [&](const Vtep& a, const Vtep& b) {
-      if (a.mac != b.mac) return a.mac < b.mac;
-      return view.leases[a.peer].rev < view.leases[b.peer].rev;
-    });
-    std::vector<Vtep> kept;
-    kept.reserve(vteps.size());
-    for (const Vtep& vtep : vteps) {
-      const bool like_own = vtep.mac == own;
-      if (!like_own && (kept.empty() || kept.back().mac != vtep.mac)) {
-        kept.push_back(vtep);
-        continue;
-      }
-      out.notice(fmt::format("{} {} is left out: its VtepMAC {} is also that of {}", name_of(view, vtep.peer),
-                             subnets_text(view.leases[vtep.peer]), vtep.mac.str(),
-                             like_own ? "this node" : name_of(view, kept.back().peer)));
-    }
-    vteps = std::move(kept);
-  }
-
-  // What stands for a peer's VTEP as a gateway; local to this node, so that it may differ from what flannel writes.
-  // IPv4: the subnet's network address, on link by decree. IPv6: the link-local address of the MAC (RFC 4291, appendix
-  // A), since the kernel refuses a global one to which any other route leads over another device
-  // (ip6_route_check_nh_onlink), even the one to be replaced.
-  static IpAddr gateway(const Prefix& subnet, const Mac& mac) {
-    if (subnet.is_v4()) return subnet.addr();
-    const auto& m = mac.bytes;
-    const uint8_t bytes[16] = {0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
-                               m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
-    return IpAddr::from_bytes(Family::v6, bytes);
-  }
-
-  static void add_vtep(const DevName& dev, const Lease& lease, Family family, const Vtep& vtep, ModeState& out) {
-    const Prefix& subnet = subnet_of(lease, family);
-    const IpAddr via = gateway(subnet, vtep.mac);
-    Neighbor neighbor;
-    neighbor.dev = dev;
-    neighbor.ip = via;
-    neighbor.mac = vtep.mac;
-    out.add(neighbor, vtep.peer);
-    FdbEntry entry;
-    entry.dev = dev;
-    entry.mac = vtep.mac;
-    entry.dst = public_ip_of(lease, family);
-    out.add(entry, vtep.peer);
-    Route route;
-    route.dst = subnet;
-    route.dev = dev;
-    route.via = via;
-    route.onlink = via.is_v4();
-    out.add(route, vtep.peer);
   }
 };
 

@@ -3,8 +3,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "base/error.h"
+#include "core/compose.h"
 #include "modes/common/guard.h"
 #include "modes/common/plain.h"
 
@@ -85,6 +88,26 @@ void add_filters(const TunTunnel& tunnel, const LocalNode& self, const Sides& si
   }
 }
 
+// What BGP says that nodes have besides their leases' subnets: single pods, services.
+void add_learned_members(const ClusterView& view, Family family,
+                         std::vector<std::pair<TunnelPeer, uint32_t>>& members) {
+  if (!view.learned || members.empty()) return;
+  std::map<IpAddr, size_t> nodes;
+  std::set<Prefix> known;
+  for (size_t i = 0; i < members.size(); ++i) {
+    nodes.emplace(members[i].first.outer, i);
+    known.insert(members[i].first.inner);
+  }
+  for (const LearnedRoute& route : *view.learned) {
+    if (route.dst.family() != family || route.dst.length() == 0) continue;
+    const auto node = nodes.find(route.next_hop);
+    if (node == nodes.end() || !known.insert(route.dst).second) continue;
+    auto member = members[node->second];
+    member.first.inner = route.dst;
+    members.push_back(std::move(member));
+  }
+}
+
 void add_members(const TunTunnel& tunnel, const ClusterView& view, const NetworkConfig& config, const Sides& sides,
                  ModeState& out) {
   TunnelPump pump;
@@ -98,7 +121,9 @@ void add_members(const TunTunnel& tunnel, const ClusterView& view, const Network
     if (!sides.has(family)) continue;
     const uint32_t mtu = underlay_mtu(config, view.self, family);
     if (pump.underlay_mtu == 0 || mtu < pump.underlay_mtu) pump.underlay_mtu = mtu;
-    for (const auto& [member, peer] : tunnel_members(view, tunnel.dev, family, tunnel.port)) {
+    auto members = tunnel_members(view, tunnel.dev, family, tunnel.port);
+    if (carrier_of(view) == tunnel.mode) add_learned_members(view, family, members);
+    for (const auto& [member, peer] : members) {
       if (pump.fast_path) out.add(member, peer);
       pump.peers.push_back(member);
     }

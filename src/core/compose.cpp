@@ -97,6 +97,7 @@ std::string name_of(const ClusterView& view, uint32_t peer) {
   return peer < view.names.size() ? view.names[peer] : view.leases[peer].public_ip.str();
 }
 
+// By itself, not as a carrier.
 bool takes_part(const ClusterView& view, std::string_view mode) {
   return receives(view, mode) || std::any_of(view.leases.begin(), view.leases.end(),
                                              [&](const Lease& lease) { return lease.mode == mode; });
@@ -170,12 +171,19 @@ DesiredState compose(const ClusterView& view, const ModeRegistry& modes) {
   add_node_part(view, {kNode, Origin::kNoPeer}, state);
   add_pod_routes(view, {kPod, Origin::kNoPeer}, state);
   const auto peers = sort_peers(view, modes, state);
+  const std::string carrier = carrier_of(view);
   for (size_t i = 0; i < modes.all().size(); ++i) {
     const Mode& mode = *modes.all()[i];
-    const Receive receive{receives(view, mode.name())};
+    const bool carries = mode.name() == carrier;
+    const Receive receive{receives(view, mode.name()) || carries};
     if (receive == Receive::no && peers[i].empty()) continue;
     ModeState out(state, static_cast<uint16_t>(kFirstMode + i));
-    mode.desired(view, view.config.as_mode(mode.name()), peers[i], receive, out);
+    const NetworkConfig config = config_of(view, mode);
+    mode.desired(view, config, peers[i], receive, out);
+    if (!carries) continue;
+    // The mode is also in use by itself, with another device.
+    const NetworkConfig as_carrier = carrier_config(view.config.as_mode(kLearningMode), mode);
+    if (mode.wire(as_carrier) != mode.wire(config)) mode.desired(view, as_carrier, {}, receive, out);
   }
   add_link_sysctls(state);
   add_node_table(view, {kNode, Origin::kNoPeer}, state);
@@ -188,7 +196,31 @@ DesiredState compose(const ClusterView& view, const ModeRegistry& modes) {
   return state;
 }
 
-bool takes_part(const ClusterView& view, const Mode& mode) { return takes_part(view, mode.name()); }
+bool takes_part(const ClusterView& view, const Mode& mode) {
+  return takes_part(view, mode.name()) || carrier_of(view) == mode.name();
+}
+
+std::string carrier_of(const ClusterView& view) {
+  if (!takes_part(view, kLearningMode)) return {};
+  const std::string encap = view.config.as_mode(kLearningMode).option_text("Encap", "none");
+  return encap == "none" ? std::string() : encap;
+}
+
+NetworkConfig carrier_config(const NetworkConfig& bgp, const Mode& carrier) {
+  NetworkConfig config = bgp;
+  config.mode = carrier.name();
+  std::erase_if(config.options, [&](const auto& option) {
+    return std::none_of(carrier.options().begin(), carrier.options().end(),
+                        [&](const OptionSpec& spec) { return spec.name == option.first; });
+  });
+  return config;
+}
+
+NetworkConfig config_of(const ClusterView& view, const Mode& mode) {
+  if (!takes_part(view, mode.name()) && carrier_of(view) == mode.name())
+    return carrier_config(view.config.as_mode(kLearningMode), mode);
+  return view.config.as_mode(mode.name());
+}
 
 namespace {
 
@@ -226,7 +258,7 @@ ModeMtu pod_mtu(const ClusterView& view, const ModeRegistry& modes) {
   };
   for (const Mode* mode : modes.all()) {
     if (!takes_part(view, *mode)) continue;
-    const ModeMtu mtu = mode->mtu(view.config.as_mode(mode->name()), view.self);
+    const ModeMtu mtu = mode->mtu(config_of(view, *mode), view.self);
     lower(least.v4, mtu.v4);
     lower(least.v6, mtu.v6);
   }

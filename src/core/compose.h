@@ -13,8 +13,16 @@ namespace knet {
 /// A peer whose data its mode refuses is left out with a notice. Sorted and complete.
 DesiredState compose(const ClusterView& view, const ModeRegistry& modes);
 
-/// Whether compose() calls this mode: it is the config's, announced, still received, or spoken by a peer.
+/// Whether compose() calls this mode: it is the config's, announced, still received, spoken by a peer, or the carrier.
 bool takes_part(const ClusterView& view, const Mode& mode);
+
+/// The mode whose device takes what BGP learned to nodes that aren't reached plainly (bgp's option Encap): it then takes
+/// part as if it were received. "" where bgp takes no part or encapsulates nothing.
+std::string carrier_of(const ClusterView& view);
+/// The config of bgp as its carrier sees it: the options that the two share.
+NetworkConfig carrier_config(const NetworkConfig& bgp, const Mode& carrier);
+/// The config that compose() calls this mode with: its own, or that of a mere carrier.
+NetworkConfig config_of(const ClusterView& view, const Mode& mode);
 
 /// What is ours for this view.
 Ownership ownership_of(const ClusterView& view);
