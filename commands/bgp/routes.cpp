@@ -126,7 +126,7 @@ int bgp_routes(const BgpFlags& flags) {
     if (!prefix) fail(ErrorKind::usage, "'{}' is no prefix and no address; give one such as 10.244.3.0/24", printable(flags.prefix));
     question.words.emplace_back("prefix", prefix->masked().str());
   }
-  if (!flags.limit.empty()) question.words.emplace_back("limit", fmt::format("{}", number_of("--limit", flags.limit, 1, UINT32_MAX)));
+  if (!flags.limit.empty()) question.words.emplace_back("limit", fmt::format("{}", number_of("--limit", flags.limit, 1, 100'000)));
   if (!flags.received.empty()) question.words.emplace_back("received", bgp_peer_address(paths, "--received", flags.received));
   if (!flags.advertised.empty()) question.words.emplace_back("advertised", bgp_peer_address(paths, "--advertised", flags.advertised));
   nlohmann::json tree = parse_json(ask_agent(paths, question, std::chrono::seconds(15)), kAnswer);
