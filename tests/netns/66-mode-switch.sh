@@ -6,29 +6,6 @@
 # middle, a node that is away meanwhile, the end by hand, pods whose MTU has to fall.
 source "$(dirname "$0")/lib.sh"
 
-# Several floods at once, each in a file of its own.
-FLOODS=()
-flood_to() { # FROM TO-ADDRESS [PING ARGUMENT...]: 200 packets a second
-  local from=$1 to=$2 file
-  shift 2
-  file=$WORK/flood-$from-${#FLOODS[@]}
-  ip netns exec "$TAG-$from" ping -n -q -i 0.005 -W 2 "$@" "$to" >"$file" 2>&1 &
-  FLOODS+=("$! $file")
-  PIDS+=($!)
-}
-floods_end() { # sets LOST, SENT over all of them
-  local item pid file
-  LOST=0 SENT=0
-  sleep 0.2  # what is under way comes back
-  for item in "${FLOODS[@]}"; do kill -INT "${item% *}"; done
-  for item in "${FLOODS[@]}"; do
-    pid=${item% *} file=${item#* }
-    wait "$pid" 2>/dev/null || true
-    LOST=$((LOST + $(awk '/packets transmitted/ { print $1 - $4 }' "$file")))
-    SENT=$((SENT + $(awk '/packets transmitted/ { print $1 }' "$file")))
-  done
-  FLOODS=()
-}
 # A TCP stream of small chunks without end; the receiver tells how many bytes came and the longest pause in ms.
 stream() { # FROM TO-POD TO-ADDRESS
   ip netns exec "$TAG-$2" perl -MIO::Socket::INET -MTime::HiRes=time -e '

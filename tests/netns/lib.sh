@@ -235,6 +235,30 @@ flood_lost() { # often called as $(flood_lost), where FLOOD is no child: what it
   awk '/packets transmitted/ { print $1 - $4 }' "$WORK/flood"
 }
 
+# Several floods at once, each in a file of its own.
+FLOODS=()
+flood_to() { # FROM TO-ADDRESS [PING ARGUMENT...]: 200 packets a second
+  local from=$1 to=$2 file
+  shift 2
+  file=$WORK/flood-$from-${#FLOODS[@]}
+  ip netns exec "$TAG-$from" ping -n -q -i 0.005 -W 2 "$@" "$to" >"$file" 2>&1 &
+  FLOODS+=("$! $file")
+  PIDS+=($!)
+}
+floods_end() { # sets LOST, SENT over all of them
+  local item pid file
+  LOST=0 SENT=0
+  sleep 0.2  # what is under way comes back
+  for item in "${FLOODS[@]}"; do kill -INT "${item% *}"; done
+  for item in "${FLOODS[@]}"; do
+    pid=${item% *} file=${item#* }
+    wait "$pid" 2>/dev/null || true
+    LOST=$((LOST + $(awk '/packets transmitted/ { print $1 - $4 }' "$file")))
+    SENT=$((SENT + $(awk '/packets transmitted/ { print $1 }' "$file")))
+  done
+  FLOODS=()
+}
+
 # etcd at 192.168.77.100 in the switch's namespace; STORE is set to it. Arguments go to etcd.
 ETCD_URL=http://192.168.77.100:2379
 etcd_up() {
