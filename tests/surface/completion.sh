@@ -46,7 +46,7 @@ offers "vxlan" knet mode set v
 offers "table wide json" knet mode list -o ''
 offers "--subnet-len --subnet-len6" knet init --subnet-l
 offers "vxlan" knet init --mode = v
-offers "alloc host-gw ipip udp vxlan wireguard" knet init --mode =
+offers "alloc bgp host-gw ipip udp vxlan wireguard" knet init --mode =
 offers "symlink" knet join --cni-link s
 complete -p knet | grep -q _knet || fail "complete is not set up"
 finish
