@@ -68,6 +68,7 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
   source.question = [this](const ServiceQuestion& question) { return published_.answer(question); };
   source.unanswered = [this] {
     const auto state = published_.get();
+    if (state->status.mode == "bgp") return fmt::format("{} has not begun with BGP yet; knet status says what holds it", identity_.name);
     return fmt::format("{} is not in bgp mode; its mode is {}", identity_.name,
                        state->status.mode.empty() ? "not known yet" : state->status.mode);
   };
