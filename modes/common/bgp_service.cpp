@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "bgp/speaker.h"
 #include "modes/common/bgp_answers.h"
+#include "modes/common/plain.h"
 #include "modes/common/speaker_plan.h"
 
 namespace knet {
@@ -52,11 +53,61 @@ bgp::RouteQuery route_query(const ServiceQuestion& question) {
   return query;
 }
 
+// All that plan_speaker() looks at, to know whether it has to be asked again: most turns of the loop change none of it.
+struct Inputs {
+  struct Peer {
+    std::string name;
+    bool speaks;
+    IpAddr ip, ip6;
+    bool operator==(const Peer&) const = default;
+  };
+  bool enable_v4, enable_v6;
+  std::vector<Prefix> networks;
+  BgpView bgp;
+  std::string name;
+  IpAddr ip, ip6;
+  DevName dev, dev6;
+  Prefix address, address6, subnet, subnet6;
+  bool runs_pods, restarted;
+  std::vector<HostRoute> host_routes;
+  std::vector<Peer> peers;
+  std::vector<IpAddr> pods;
+  bool operator==(const Inputs&) const = default;
+
+  explicit Inputs(const ClusterView& view)
+      : enable_v4(view.config.enable_v4),
+        enable_v6(view.config.enable_v6),
+        networks(view.config.networks()),
+        bgp(view.bgp),
+        name(view.self.name),
+        ip(view.self.public_ip),
+        ip6(view.self.public_ip6),
+        dev(view.self.uplink.dev),
+        dev6(view.self.uplink6.dev),
+        address(view.self.uplink.address),
+        address6(view.self.uplink6.address),
+        subnet(view.self.lease.subnet),
+        subnet6(view.self.lease.subnet6),
+        runs_pods(view.self.runs_pods),
+        restarted(view.self.restarted),
+        host_routes(view.self.host_routes) {
+    peers.reserve(view.leases.size());
+    for (uint32_t i = 0; i < view.leases.size(); ++i) {
+      const Lease& lease = view.leases[i];
+      peers.push_back({name_of(view, i), lease.mode == "bgp", lease.public_ip, lease.public_ip6});
+    }
+    for (const Endpoint& endpoint : view.endpoints) pods.insert(pods.end(), endpoint.addresses.begin(), endpoint.addresses.end());
+  }
+};
+
 class BgpService : public Service {
  public:
   explicit BgpService(ServiceHost host) : host_(std::move(host)) {}
 
   void follow(const ClusterView& view, const DesiredState&) override {
+    Inputs inputs(view);
+    if (followed_ == inputs) return;
+    followed_ = std::move(inputs);
     bgp::SpeakerConfig config = plan_speaker(view, view.config.as_mode("bgp"));
     BgpFacts facts;
     facts.node = view.self.name;
@@ -81,7 +132,7 @@ class BgpService : public Service {
   }
 
   void part() override {
-    if (const auto [speaker, facts] = running(); speaker) speaker->stop("node " + facts.node + " leaves the cluster");
+    if (const auto [speaker, facts] = running(); speaker) speaker->stop("node " + facts.node + " speaks BGP no more");
   }
 
   std::vector<std::pair<std::string, uint64_t>> counters() const override {
@@ -166,6 +217,7 @@ class BgpService : public Service {
   }
 
   ServiceHost host_;
+  std::optional<Inputs> followed_;  // the loop's only
   mutable std::mutex mutex_;  // guards the two below; the speaker itself takes calls from any thread
   std::shared_ptr<bgp::Speaker> speaker_;
   BgpFacts facts_;
