@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "commands/common/cli.h"
 #include <catch2/catch.hpp>
 #include <algorithm>
 #include <cstdlib>
