@@ -285,7 +285,10 @@ void Speaker::State::change_neighbor(Neighbor& neighbor, const PeerConfig& wante
   }
   const bool rerouted = !same_routing(neighbor.config, wanted);
   neighbor.config = wanted;
-  if (rerouted && neighbor.up) rib->change_peer(neighbor.id, rib_peer(neighbor));
+  if (!rerouted || !neighbor.up) return;
+  rib->change_peer(neighbor.id, rib_peer(neighbor));
+  const Rib::Counts counts = rib->counts(neighbor.id);
+  if (wanted.prefix_limit > 0 && counts.received - counts.stale > wanted.prefix_limit) too_many_prefixes(neighbor);
 }
 
 void Speaker::State::remove_neighbor(Neighbor& neighbor, const std::optional<Notification>& notification) {

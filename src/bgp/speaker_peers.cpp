@@ -143,8 +143,11 @@ void Speaker::State::on_routes(Neighbor& neighbor, const Update& update) {
     if (all) neighbor.stale_until.reset();
     neighbor.heard = neighbor.heard || all;
   }
-  if (over)
-    fail(neighbor, cease(kMostPrefixes), fmt::format("more than {} prefixes", neighbor.config.prefix_limit));
+  if (over) too_many_prefixes(neighbor);
+}
+
+void Speaker::State::too_many_prefixes(Neighbor& neighbor) {
+  fail(neighbor, cease(kMostPrefixes), fmt::format("more than {} prefixes", neighbor.config.prefix_limit));
 }
 
 void Speaker::State::on_refresh(Neighbor& neighbor, const RouteRefresh& refresh) {

@@ -65,6 +65,8 @@ struct Neighbor {
   uint64_t rib_messages = 0;           // sent
   Millis down_since = 0;
   std::string told_error;              // as last logged
+  mutable Millis since = -1;           // what the next one was worked out for
+  mutable int64_t since_wall = 0;      // Unix seconds
   std::optional<Millis> timer;         // as in State::timers
   bool touched = false;                // in State::touched
 };
@@ -120,6 +122,7 @@ struct Speaker::State {
   void on_routes(Neighbor& neighbor, const Update& update);
   void on_refresh(Neighbor& neighbor, const RouteRefresh& refresh);
   void fail(Neighbor& neighbor, const Notification& notification, std::string why);
+  void too_many_prefixes(Neighbor& neighbor);
   void restart_time_over(Neighbor& neighbor, Afi afi);
   void neighbor_timers(Neighbor& neighbor);
   void after_touch();  // timers, errors, dynamic neighbours that are no more

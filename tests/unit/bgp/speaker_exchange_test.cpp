@@ -179,6 +179,8 @@ TEST_CASE("another router id begins anew, and nothing is taken away before it is
 TEST_CASE("a port that is taken is told of, and taken once it is free") {
   Fd taken(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in at = Raw::address(1, test_port());
+  const int on = 1;
+  setsockopt(taken.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   REQUIRE(bind(taken.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0);
   REQUIRE(listen(taken.get(), 1) == 0);
   TestSpeaker a(1);

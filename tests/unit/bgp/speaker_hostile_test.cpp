@@ -97,16 +97,14 @@ TEST_CASE("a storm from a known address does not end its session nor others'") {
 TEST_CASE("who does not read is not waited for, and gets whole messages once it does") {
   Hostile world({3});
   Raw raw(3, 1);
-  const int small = 4096;
-  setsockopt(raw.fd.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
   REQUIRE(raw.establish(3));
   for (int round = 0; round < 12; ++round) {
     world.speaker.config.originated.clear();
     for (int i = 0; i < 20'000; ++i)
       world.speaker.config.originated.emplace_back(Prefix(IpAddr::v4(0x14000000u + static_cast<uint32_t>(i) * 256), 24),
-                                                   of(1, static_cast<uint32_t>(round * 100 + i % 50)));
+                                                   of(1, static_cast<uint32_t>(round * 100'000 + i)));
     world.speaker.apply();
-    CHECK(comes([&] { return world.speaker.status(3).counts.advertised == 20'001; }));
+    CHECK(comes([&] { return world.speaker.status(3).counts.advertised == 20'000; }));
   }
   CHECK(world.well());
   CHECK(world.speaker.established(3));
@@ -122,15 +120,13 @@ TEST_CASE("who does not read is not waited for, and gets whole messages once it 
   }
   CHECK(last.size() >= 20'000);
   size_t newest = 0;
-  for (const auto& [prefix, med] : last) newest += med >= 1100;
+  for (const auto& [prefix, med] : last) newest += med >= 1'100'000;
   CHECK(newest == 20'000);
 }
 
 TEST_CASE("a NOTIFICATION does not come in the middle of an UPDATE") {
   Hostile world({3});
   Raw raw(3, 1);
-  const int small = 4096;
-  setsockopt(raw.fd.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
   REQUIRE(raw.establish(3));
   for (int i = 0; i < 200'000; ++i)
     world.speaker.config.originated.emplace_back(Prefix(IpAddr::v4(0x14000000u + static_cast<uint32_t>(i) * 256), 24),
