@@ -26,10 +26,16 @@ PeerStatus Speaker::State::status(const Neighbor& neighbor) {
   status.address = neighbor.address;
   status.asn = session.agreed() ? session.agreed()->open.asn : neighbor.config.session.remote_as;
   status.state = session.state();
-  const int64_t wall = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   // Nothing may have happened to a session since it was made.
   const Millis since = session.state_since() > 0 ? session.state_since() : neighbor.down_since;
-  status.since = wall - (now - since) / 1000;
+  if (neighbor.since != since) {
+    // Once for each state: the two clocks drift, and a session that lives on must not look like a new one.
+    using std::chrono::milliseconds;
+    const auto wall = std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch());
+    neighbor.since = since;
+    neighbor.since_wall = (wall.count() - (monotonic() - since)) / 1000;
+  }
+  status.since = neighbor.since_wall;
   if (neighbor.in_rib) status.counts = rib->counts(neighbor.id);
   status.messages_in = session.counters().messages_in;
   status.messages_out = session.counters().messages_out + neighbor.rib_messages;
