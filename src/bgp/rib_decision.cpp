@@ -120,11 +120,19 @@ bool can_carry(const Attributes& out, Afi afi, const RibPeer& to) {
   return out.next_hop.is_v4() || (out.next_hop.is_v6() && to.traits.extended_next_hop);
 }
 
+// A router that hears the same subnet from its own node and from others takes the node itself, rather than one that would send
+// packets back to that router.
+constexpr uint32_t kMedOfOthers = 100;
+
 void towards_ebgp(Attributes& out, Afi afi, const RouteSource& source, const RibPeer& to) {
+  const bool from_our_as = out.as_path.empty();
   prepend(out.as_path, to.traits.local_as);
   const bool third_party = to.link && to.link.contains(out.next_hop);
   if (!out.next_hop || !(to.next_hop_unchanged || third_party)) next_hop_self(out, afi, to);
-  if (!source.local) out.med.reset();  // RFC 4271 5.1.4: not to other neighbouring ASes
+  if (!source.local) {
+    out.med.reset();  // RFC 4271 5.1.4: not to other neighbouring ASes
+    if (from_our_as) out.med = kMedOfOthers;
+  }
   out.local_pref.reset();
   out.originator_id.reset();
   out.cluster_list.clear();

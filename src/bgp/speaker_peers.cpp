@@ -204,6 +204,10 @@ void Speaker::State::after_touch() {
     drain(neighbor);  // what a failure amid its own routes left
     std::erase(touched, &neighbor);
     neighbor.touched = false;
+    if (const std::string& error = neighbor.session.last_error(); error != neighbor.told_error) {
+      neighbor.told_error = error;
+      if (!error.empty()) log::info("bgp: {}: {}", name_of(neighbor), error);
+    }
     std::optional<Millis> next = neighbor.session.next_timer();
     const auto take = [&](const std::optional<Millis>& at) {
       if (at && (!next || *at < *next)) next = *at;
@@ -223,10 +227,6 @@ void Speaker::State::after_touch() {
       if (next) timers.emplace(*next, neighbor.id);
       neighbor.timer = next;
     }
-    const std::string& error = neighbor.session.last_error();
-    if (error == neighbor.told_error) continue;
-    neighbor.told_error = error;
-    if (!error.empty()) log::info("bgp: {}: {}", name_of(neighbor), error);
   }
 }
 

@@ -235,6 +235,13 @@ TEST_CASE("Towards eBGP: our AS, our address, nothing internal (RFC 4271 5.1)") 
   expected.next_hop = ip("172.31.0.1");
   CHECK(*out == expected);
 
+  SECTION("what another node of our AS originates is better reached by itself") {
+    a.as_path = {};
+    CHECK(sent(a, PeerRole::ibgp, to)->med == 100u);
+    a.med.reset();
+    CHECK(sent(a, PeerRole::reflector_client, to)->med == 100u);
+    CHECK_FALSE(sent(a, PeerRole::ibgp, to, reflector(), true)->med.has_value());
+  }
   SECTION("our own MED is told") {
     const auto ours = sent(a, PeerRole::ibgp, to, reflector(), true);
     CHECK(ours->med == 5u);

@@ -140,9 +140,9 @@ struct Model {
       const bool from_ibgp = b->peer != kLocal && config.at(b->peer).role != PeerRole::ebgp;
       if (p.role == PeerRole::ebgp) {
         if (has(a, kNoExport) || has(a, kLlgrStale)) continue;
+        if (b->peer != kLocal) a.med = a.as_path.empty() ? std::optional<uint32_t>(100) : std::nullopt;
         if (a.as_path.empty()) a.as_path = {{AsSegment::Type::sequence, {}}};
         a.as_path[0].asns.insert(a.as_path[0].asns.begin(), settings.asn);
-        if (b->peer != kLocal) a.med.reset();
         a.local_pref.reset();
         a.originator_id.reset();
         a.cluster_list.clear();
