@@ -83,8 +83,8 @@ struct PeerStatus {
 
 struct RouteQuery {
   enum class Of : uint8_t { all, received, advertised } of = Of::all;
-  IpAddr peer;                 // received, advertised
-  std::optional<Prefix> prefix;
+  IpAddr peer{};               // received, advertised
+  std::optional<Prefix> prefix{};
   size_t limit = 100'000;
 };
 struct RouteStatus {           // a copy: RouteView with its peer resolved
