@@ -189,7 +189,7 @@ agent_ready() { knet_in "$1" status >/dev/null 2>&1; }
 status_says() { # NODE JQ-EXPRESSION: of its status; true if the expression is
   local json
   json=$(knet_in "$1" status -o json 2>/dev/null) || true
-  jq -e "$2" >/dev/null <<<"$json"
+  [[ -n $json ]] && jq -e "$2" >/dev/null <<<"$json"  # some jq take nothing for true
 }
 logged() { found -E "$2" "$WORK/$1/agent.log"; }  # NODE REGEX
 start_agents() { # NODE...: and wait until each is ready
