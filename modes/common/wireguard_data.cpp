@@ -29,10 +29,11 @@ WireguardData parse_wireguard_data(std::string_view json, std::string_view key) 
       data.public_key = *public_key;
       has_key = true;
     } else if (equals_ignoring_case(member->key, "Port")) {
-      const auto port = member->type == JsonType::number ? parse_int(member->text) : std::nullopt;
-      if (member->type != JsonType::null && (!port || *port < 0 || *port > 65535))
+      if (member->type == JsonType::null) continue;
+      const int64_t port = member->type == JsonType::number ? parse_int(member->text).value_or(-1) : -1;
+      if (port < 0 || port > 65535)
         fail(ErrorKind::config, "{}: Port {} is not a number from 0 to 65535", key, printable(member->text));
-      data.port = static_cast<uint16_t>(port.value_or(0));
+      data.port = static_cast<uint16_t>(port);
     }
   }
   if (!has_key) fail(ErrorKind::config, "{} has no PublicKey", key);
