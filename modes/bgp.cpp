@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "core/compose.h"
-#include "core/names.h"
 #include "modes/common/bgp_service.h"
+#include "modes/common/encap.h"
 #include "modes/common/next_hops.h"
 #include "modes/common/plain.h"
 #include "modes/common/tun.h"
@@ -37,87 +37,6 @@ constexpr OptionSpec kOptions[] = {
 constexpr Family kFamilies[] = {Family::v4, Family::v6};
 constexpr size_t kMostNotices = 20;
 
-// Null: none.
-const Mode* carrier(const NetworkConfig& config) {
-  const std::string encap = config.option_text("Encap", "none");
-  return encap == "none" ? nullptr : mode_registry().find(encap);
-}
-
-// What sends to a node that is not reached plainly, in one family.
-class Carrier {
- public:
-  Carrier(const ClusterView& view, const NetworkConfig& config, ModeState& out) : view_(view), out_(out) {
-    const Mode* mode = carrier(config);
-    if (mode == nullptr) return;
-    by_vxlan_ = mode->name() == "vxlan";
-    if (by_vxlan_) {
-      find_vteps(config);
-    } else {
-      dev_[0] = dev_[1] = DevName("knet.ipip");
-      to_address_ = mode->datapath(view.self.kernel, config_of(view, *mode)).name == "kernel";
-    }
-  }
-
-  // False: it can't be.
-  bool add_route(const Prefix& dst, uint32_t peer) {
-    const Family family = dst.family();
-    const Lease& lease = view_.leases[peer];
-    if (!subnet_of(view_.self.lease, family) || !is_node_address(public_ip_of(lease, family), family)) return false;
-    const DevName& dev = dev_[family == Family::v6];
-    if (!by_vxlan_) {
-      Route route;
-      route.dst = dst;
-      route.dev = dev;
-      if (to_address_) {
-        route.via = lease.public_ip;  // what the kernel's driver takes as the outer destination
-        route.onlink = true;
-      }
-      out_.add(route, peer);
-      return true;
-    }
-    const auto vtep = vteps_[family == Family::v6].find(peer);
-    if (vtep == vteps_[family == Family::v6].end()) return false;
-    const Vtep to{vtep->second, peer};
-    if (used_[family == Family::v6].insert(peer).second) add_vtep(dev, lease, family, to, out_);
-    add_vtep_route(dev, dst, lease, to, out_);
-    return true;
-  }
-
- private:
-  void find_vteps(const NetworkConfig& config) {
-    for (const Family family : kFamilies) {
-      const bool v6 = family == Family::v6;
-      dev_[v6] = vxlan_dev(static_cast<uint32_t>(config.option_int("VNI", 1)), family);
-      std::vector<Vtep> found;
-      std::set<Mac> taken;  // by nodes that vxlan itself serves
-      for (uint32_t i = 0; i < view_.leases.size(); ++i) {
-        const Lease& lease = view_.leases[i];
-        const std::string& data = v6 ? lease.data.v6 : lease.data.v4;
-        if (!subnet_of(lease, family) || data.empty() || (lease.mode != "bgp" && lease.mode != "vxlan")) continue;
-        try {
-          const Mac mac = vtep_mac(lease, family);
-          if (lease.mode == "bgp")
-            found.push_back({mac, i});
-          else
-            taken.insert(mac);
-        } catch (const Error&) {
-          // Left out by check_peer, with a notice.
-        }
-      }
-      std::erase_if(found, [&](const Vtep& vtep) { return taken.contains(vtep.mac); });
-      drop_shared_macs(view_, vxlan_mac(view_.self.name, dev_[v6]), found, out_);
-      for (const Vtep& vtep : found) vteps_[v6].emplace(vtep.peer, vtep.mac);
-    }
-  }
-
-  const ClusterView& view_;
-  ModeState& out_;
-  bool by_vxlan_ = false, to_address_ = false;
-  DevName dev_[2];
-  std::map<uint32_t, Mac> vteps_[2];
-  std::set<uint32_t> used_[2];
-};
-
 // One view's learned routes, on their way to be the kernel's.
 class Routes {
  public:
@@ -125,8 +44,8 @@ class Routes {
       : view_(view),
         out_(out),
         own_(ownership_of(view)),
-        hops_(view, carrier(config) != nullptr, config.option_bool("DirectRouting", true)),
-        carrier_(view, config, out) {
+        hops_(view, encap_of(config) != nullptr, config.option_bool("DirectRouting", true)),
+        encap_(view, config, out) {
     // A node that announces another mode says by its lease how it is reached.
     for (const Lease& lease : view.leases) {
       if (lease.mode == "bgp" || lease.mode == "alloc") continue;
@@ -162,7 +81,7 @@ class Routes {
     const ResolvedHop& best = hops_.resolve(learned.next_hop);
     if (best.how == ResolvedHop::How::none) return leave_out(best.why);
     if (best.how == ResolvedHop::How::tunnel) {
-      if (!carrier_.add_route(learned.dst, best.peer))
+      if (!encap_.add_route(learned.dst, best.peer))
         leave_out(fmt::format("{} announces nothing by which a tunnel could reach it", name_of(view_, best.peer)));
       return;
     }
@@ -185,7 +104,7 @@ class Routes {
   ModeState& out_;
   const Ownership own_;
   NextHops hops_;
-  Carrier carrier_;
+  Encap encap_;
   std::set<Prefix> spoken_for_;
   bool on_[2] = {false, false};
   std::map<std::string, size_t> unreachable_;
@@ -208,25 +127,25 @@ class Bgp : public Mode {
   bool asks_host_routes() const override { return true; }
 
   std::optional<std::string> unsupported(const KernelFeatures& kernel, const NetworkConfig& config) const override {
-    const Mode* by = carrier(config);
+    const Mode* by = encap_of(config);
     const auto why = by != nullptr ? by->unsupported(kernel, carrier_config(config, *by)) : std::nullopt;
     return why ? std::optional(fmt::format("Encap {}: {}", by->name(), *why)) : std::nullopt;
   }
   Datapath datapath(const KernelFeatures& kernel, const NetworkConfig& config) const override {
-    const Mode* by = carrier(config);
+    const Mode* by = encap_of(config);
     return by != nullptr ? by->datapath(kernel, carrier_config(config, *by)) : Datapath{};
   }
   std::string wire(const NetworkConfig& config) const override {
-    const Mode* by = carrier(config);
+    const Mode* by = encap_of(config);
     return by != nullptr ? by->wire(carrier_config(config, *by)) : std::string();
   }
   uint32_t overhead(const NetworkConfig& config, Family family) const override {
-    const Mode* by = carrier(config);
+    const Mode* by = encap_of(config);
     return by != nullptr ? by->overhead(carrier_config(config, *by), family) : 0;
   }
   void validate(const NetworkConfig& config) const override {
     check_tunnel_mtu(*this, config);
-    if (carrier(config) != nullptr && carrier(config)->name() == "vxlan") return;
+    if (encap_of(config) != nullptr && encap_of(config)->name() == "vxlan") return;
     for (const char* option : {"Port", "VNI"})
       if (std::any_of(config.options.begin(), config.options.end(), [&](const auto& set) { return set.first == option; }))
         fail(ErrorKind::config, "bgp: {} is for Encap vxlan only; leave it out, or give Encap vxlan", option);
@@ -234,7 +153,7 @@ class Bgp : public Mode {
   ModeMtu mtu(const NetworkConfig& config, const LocalNode& self) const override { return tunnel_mtu(*this, config, self); }
 
   LeaseData announce(const NetworkConfig& config, const LocalNode& self) const override {
-    const Mode* by = carrier(config);
+    const Mode* by = encap_of(config);
     return {"bgp", by != nullptr ? by->announce(carrier_config(config, *by), self).data : BackendData{}};
   }
   void check_peer(const Lease& lease) const override {
