@@ -7,10 +7,12 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
 endif()
+set(CMAKE_C_FLAGS_RELEASE "-O2 -DNDEBUG")
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
 
 find_program(KNET_CCACHE ccache)
 if(KNET_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${KNET_CCACHE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${KNET_CCACHE})
 endif()
 
@@ -20,7 +22,8 @@ if(KNET_WERROR)
 endif()
 
 if(KNET_SANITIZE)
-  add_compile_options(-O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all)
+  # Not the C of others: it may have another compiler.
+  add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-O1;-g1;-fno-omit-frame-pointer;-fsanitize=address,undefined;-fno-sanitize-recover=all>")
   # GCC's instrumentation makes it see uninitialised reads where there are none (its own <regex>, say).
   add_compile_options($<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   add_link_options(-fsanitize=address,undefined)
@@ -36,7 +39,7 @@ if(KNET_FUZZ)
   if(NOT CMAKE_CXX_COMPILER_ID STREQUAL Clang)
     message(FATAL_ERROR "KNET_FUZZ needs clang++ (libFuzzer)")
   endif()
-  add_compile_options(-fsanitize=fuzzer-no-link)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
 endif()
 
 # gold folds functions whose code is the same (templates of the command line and JSON libraries): 2 % of the binary.

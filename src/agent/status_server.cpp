@@ -1,6 +1,5 @@
 #include "agent/status_server.h"
 
-#include <httplib.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -10,6 +9,7 @@
 #include "base/file.h"
 #include "base/ip.h"
 #include "base/text.h"
+#include "store/httplib_tls.h"
 
 namespace knet {
 namespace {

@@ -1,8 +1,6 @@
 #include "base/digest.h"
 
-// SHA1() asks OpenSSL's providers for its implementation and reads openssl.cnf for that: a millisecond, a third of a CNI ADD.
-#define OPENSSL_SUPPRESS_DEPRECATED
-#include <openssl/sha.h>
+#include <mbedtls/sha1.h>
 
 #include <algorithm>
 
@@ -10,10 +8,8 @@ namespace knet {
 
 std::array<uint8_t, 20> sha1(std::string_view bytes) {
   std::array<uint8_t, 20> digest{};
-  SHA_CTX context;
-  SHA1_Init(&context);
-  SHA1_Update(&context, bytes.data(), bytes.size());
-  SHA1_Final(digest.data(), &context);
+  // It fails only where a device computes it.
+  mbedtls_sha1(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest.data());
   return digest;
 }
 

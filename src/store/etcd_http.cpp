@@ -1,10 +1,12 @@
 #include "store/etcd_http.h"
 
-#include <httplib.h>
+#include <knet_random.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "base/error.h"
+#include "store/etcd_tls.h"
+#include "store/httplib_tls.h"
 
 namespace knet {
 
@@ -32,26 +34,37 @@ void keep_watch_on_peer(socket_t fd) {
 
 struct HttpClient::Connection {
   Connection(const std::string& url, const HttpTls& tls)
-      : client(url, tls.cert_file, tls.key_file), secure(url.starts_with("https:")), certified(!tls.cert_file.empty()) {}
+      : client(url, tls.cert_file, tls.key_file),
+        secure(url.starts_with("https:")),
+        certified(!tls.cert_file.empty()),
+        trust(client.host()) {}
 
   HttpReply send(httplib::Request& request, const std::string& token);
-  HttpReply failed(httplib::Error error, const std::string& host_error) const;
+  HttpReply failed(httplib::Error error, int tls_error) const;
+  void judge_certificates();
 
   httplib::Client client;
   bool secure;
   bool certified;
   bool answered = false;
+  ServerTrust trust;
 };
 
 HttpClient::HttpClient(const std::string& url, const HttpTls& tls) {
+  if (url.starts_with("https:")) start_tls();
   check_file(tls.cert_file, "--cert");
   check_file(tls.key_file, "--key");
   check_file(tls.ca_file, "--cacert");
   connection_ = std::make_unique<Connection>(url, tls);
   httplib::Client& client = connection_->client;
   if (!client.is_valid())
-    fail(ErrorKind::config, "--cert {} and --key {} are not a PEM certificate and its key", tls.cert_file, tls.key_file);
-  if (connection_->secure && !tls.ca_file.empty()) client.set_ca_cert_path(tls.ca_file);
+    fail(ErrorKind::config, "--cert {} and --key {} are not a PEM certificate and its key (RSA or ECDSA, not encrypted)", tls.cert_file,
+         tls.key_file);
+  if (connection_->secure) connection_->judge_certificates();
+  if (connection_->secure && !tls.ca_file.empty()) {
+    check_authorities(tls.ca_file);
+    client.set_ca_cert_path(tls.ca_file);
+  }
   client.set_keep_alive(true);
   client.set_tcp_nodelay(true);
   client.set_socket_options(keep_watch_on_peer);
@@ -61,24 +74,30 @@ HttpClient::~HttpClient() = default;
 
 void HttpClient::stop() { connection_->client.stop(); }
 
-HttpReply HttpClient::Connection::failed(httplib::Error error, const std::string& host_error) const {
+// With mbedTLS httplib looks at no certificate of a server that is named by its address. So nobody but `trust` decides:
+// the session's verifier refuses what the certificates' verifier (send) has not approved.
+void HttpClient::Connection::judge_certificates() {
+  auto* context = static_cast<httplib::tls::impl::MbedTlsContext*>(client.tls_context());
+  mbedtls_ssl_conf_rng(&context->conf, knet_random, nullptr);
+  client.set_session_verifier([this](httplib::tls::session_t session) {
+    return trust.settle(static_cast<uint32_t>(httplib::tls::get_verify_result(session))) ? httplib::SSLVerifierResponse::CertificateAccepted
+                                                                                         : httplib::SSLVerifierResponse::CertificateRejected;
+  });
+}
+
+HttpReply HttpClient::Connection::failed(httplib::Error error, int tls_error) const {
   HttpReply reply;
   reply.failure = HttpFailure::connect;
   switch (error) {
     case httplib::Error::Connection:
-      reply.reason = host_error.empty() ? "can't connect; check that etcd runs there and that the address is right" : host_error;
+      reply.reason = "can't connect; check that etcd runs there and that the address is right";
       break;
     case httplib::Error::ConnectionTimeout: reply.reason = "no answer to connecting; check the address and firewalls between"; break;
     case httplib::Error::SSLConnection:
-      reply.reason = "the TLS handshake failed; if this etcd speaks plain HTTP, write http://";
+    case httplib::Error::SSLServerVerification:
+      reply.reason = !trust.refusal().empty() ? trust.refusal() : "the TLS handshake failed: " + tls_failure(tls_error, certified);
       break;
     case httplib::Error::SSLLoadingCerts: reply.reason = "the file of --cacert holds no PEM certificates"; break;
-    case httplib::Error::SSLServerVerification:
-      reply.reason = "its certificate is not signed by the authority we know; give the right one with --cacert";
-      break;
-    case httplib::Error::SSLServerHostnameVerification:
-      reply.reason = "its certificate is for another name or address; use one that stands in it";
-      break;
     case httplib::Error::Canceled:
       reply.failure = HttpFailure::stopped;
       reply.reason = "stopped";
@@ -86,6 +105,7 @@ HttpReply HttpClient::Connection::failed(httplib::Error error, const std::string
     default:
       reply.failure = HttpFailure::lost;
       reply.reason = "the connection broke before the answer came (" + httplib::to_string(error) + ")";
+      if (alerted(tls_error)) reply.reason += "; it ended TLS with an alert" + std::string(certified ? ": does it know the authority of --cert?" : "");
       // Only where nothing has come from it yet: later it is a restart or the network.
       if (!answered && secure && !certified) reply.reason += "; if it wants a client certificate, give --cert and --key";
       if (!answered && !secure) reply.reason += "; if it speaks TLS, write https://";
@@ -98,8 +118,16 @@ HttpReply HttpClient::Connection::send(httplib::Request& request, const std::str
   request.method = "POST";
   request.set_header("Content-Type", "application/json");
   if (!token.empty()) request.set_header("Authorization", token);
+  if (secure) {
+    trust.begin();
+    // httplib keeps it for the thread, and this may be another one than the last time.
+    client.set_server_certificate_verifier([this](const httplib::tls::VerifyContext& seen) {
+      return trust.judge(*static_cast<const mbedtls_x509_crt*>(seen.cert), seen.depth, static_cast<uint32_t>(seen.error_code));
+    });
+  }
+  httplib::tls::get_error();  // forgets the thread's last one
   httplib::Result result = client.send(request);
-  if (!result) return failed(result.error(), "");
+  if (!result) return failed(result.error(), -static_cast<int>(httplib::tls::get_error()));
   answered = true;
   HttpReply reply;
   reply.status = result->status;

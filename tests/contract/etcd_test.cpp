@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "store/etcd_http.h"
 #include "store/store.h"
 #include "tests/support/cluster_contract.h"
 #include "tests/support/etcd_server.h"
@@ -150,6 +151,128 @@ TEST_CASE("TLS to a certificate for another name, and to plain HTTP", "[tls]") {
   StoreOptions options = at("https://127.0.0.1:2379");
   options.ca_file = certs.ca;
   CHECK_THAT(error_of(*open_store(options)), Contains("http://"));
+}
+
+namespace {
+
+/// openssl s_server at `listen`, which answers its first connection as a web server would, before it is asked anything.
+struct TlsPeer {
+  TlsPeer(const std::string& listen, const std::string& certificate, std::vector<std::string> more = {}) {
+    Launch launch;
+    launch.argv = {"bash", "-c",
+                   "exec openssl s_server -quiet -accept \"$1\" -cert \"$2.pem\" -key \"$2.key\" \"${@:3}\" "
+                   ">/dev/null 2>&1 < <(printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\n{}')",
+                   "-", listen, certificate};
+    launch.argv.insert(launch.argv.end(), more.begin(), more.end());
+    launch.death_signal = SIGKILL;
+    child = Child::start(launch);
+  }
+  ~TlsPeer() {
+    child.signal(SIGKILL);
+    child.wait(5s);
+  }
+  Child child;
+};
+
+/// A certificate of the authority in `dir`; its path without the suffix.
+std::string issue(const std::filesystem::path& dir, const std::string& name, const std::string& extensions, std::vector<std::string> key,
+                  const std::string& days = "2") {
+  const std::string base = (dir / name).string(), authority = (dir / "ca").string();
+  std::ofstream(base + ".ext") << extensions << "\n";
+  std::vector<std::string> request{"openssl", "req", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", base + ".key", "-out", base + ".csr", "-newkey"};
+  request.insert(request.end(), key.begin(), key.end());
+  REQUIRE(run(request).status == 0);
+  REQUIRE(run({"openssl", "x509", "-req", "-in", base + ".csr", "-CA", authority + ".pem", "-CAkey", authority + ".key", "-CAcreateserial",
+               "-days", days, "-extfile", base + ".ext", "-out", base + ".pem"})
+              .status == 0);
+  return base;
+}
+
+HttpReply ask(const std::string& url, const HttpTls& tls) {
+  for (auto end = std::chrono::steady_clock::now() + 10s;;) {
+    HttpReply reply = HttpClient(url, tls).post("/v3/kv/range", "{}", "", 2s, 2s, 1000);
+    if (!Contains("can't connect").match(reply.reason) || std::chrono::steady_clock::now() > end) return reply;
+    std::this_thread::sleep_for(20ms);
+  }
+}
+
+const std::vector<std::string> kP256{"ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"};
+
+}  // namespace
+
+TEST_CASE("TLS 1.2 and 1.3 with the keys that people have, to addresses of both families", "[tls]") {
+  ScratchDir dir;
+  Certificates certs(dir.path);
+  HttpTls tls;
+  tls.ca_file = certs.ca;
+  const std::vector<std::vector<std::string>> keys{
+      {"rsa:2048"}, kP256, {"ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"}, {"ec", "-pkeyopt", "ec_paramgen_curve:secp521r1"}};
+  int port = 4000;
+  for (const auto& key : keys) {
+    const std::string certificate = issue(dir.path, "any" + std::to_string(port), "subjectAltName=IP:127.0.0.1,IP:::1", key);
+    for (const char* version : {"-tls1_2", "-tls1_3"})
+      for (const std::string host : {"127.0.0.1", "[::1]"}) {
+        const std::string at = host + ":" + std::to_string(++port);
+        CAPTURE(key.back(), version, at);
+        TlsPeer peer(at, certificate, {version});
+        HttpReply reply = ask("https://" + at, tls);
+        CHECK(reply.reason == "");
+        CHECK(reply.status == 200);
+        CHECK(reply.body == "{}");
+      }
+  }
+  const std::string certificate = issue(dir.path, "ciphers", "subjectAltName=IP:127.0.0.1", kP256);
+  for (const char* cipher : {"ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES256-GCM-SHA384"}) {
+    const std::string at = "127.0.0.1:" + std::to_string(++port);
+    CAPTURE(cipher);
+    TlsPeer peer(at, certificate, {"-tls1_2", "-cipher", cipher});
+    CHECK(ask("https://" + at, tls).status == 200);
+  }
+}
+
+TEST_CASE("TLS: a server that is not who it should be is refused, with the reason", "[tls]") {
+  ScratchDir dir;
+  Certificates certs(dir.path);
+  struct Case {
+    std::string extensions, host, want, days = "2", ca = "ours";
+  };
+  const Case cases[] = {
+      {"subjectAltName=IP:127.0.0.2,IP:::2,DNS:etcd", "127.0.0.1", "another name or address (127.0.0.2, ::2, etcd), not for 127.0.0.1"},
+      {"subjectAltName=IP:127.0.0.1,IP:fd00::1", "[::1]", "another name or address"},
+      // A name that looks like the address, and four letters that are its bytes, are no address.
+      {"subjectAltName=DNS:127.0.0.1", "127.0.0.1", "another name or address"},
+      {"subjectAltName=DNS:0101", "48.49.48.49", "another name or address"},
+      {"basicConstraints=CA:FALSE", "127.0.0.1", "another name or address"},  // only its CommonName says 127.0.0.1
+      {"subjectAltName=DNS:other", "localhost", "another name or address (other), not for localhost"},
+      {"subjectAltName=IP:127.0.0.1,DNS:localhost", "127.0.0.1", "expired", "-1"},
+      {"subjectAltName=IP:127.0.0.1,DNS:localhost", "localhost", "expired", "-1"},
+      {"subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth", "127.0.0.1", "not made for a server"},
+      {"subjectAltName=DNS:localhost\nextendedKeyUsage=clientAuth", "localhost", "not made for a server"},
+      {"subjectAltName=IP:127.0.0.1", "127.0.0.1", "--cacert", "2", "other"},
+      {"subjectAltName=DNS:localhost", "localhost", "--cacert", "2", "other"},
+      {"subjectAltName=IP:::1", "[::1]", "--cacert", "2", "system"},
+  };
+  REQUIRE(run({"ip", "address", "add", "48.49.48.49/32", "dev", "lo"}).status == 0);
+  int port = 5000;
+  for (const char* version : {"-tls1_2", "-tls1_3"})
+    for (const Case& one : cases) {
+      const std::string number = std::to_string(++port);
+      CAPTURE(version, one.extensions, one.host);
+      TlsPeer peer(number, issue(dir.path, "bad", one.extensions, kP256, one.days), {version});
+      HttpTls tls;
+      if (one.ca != "system") tls.ca_file = one.ca == "ours" ? certs.ca : certs.other_ca;
+      HttpReply reply = ask("https://" + one.host + ":" + number, tls);
+      CHECK(reply.failure == HttpFailure::connect);
+      CHECK_THAT(reply.reason, Contains(one.want));
+    }
+  CHECK(run({"ip", "address", "del", "48.49.48.49/32", "dev", "lo"}).status == 0);
+
+  const std::string ed25519 = issue(dir.path, "ed", "subjectAltName=IP:127.0.0.1", {"ed25519"});
+  HttpTls tls;
+  tls.ca_file = ed25519 + ".pem";
+  CHECK_THROWS_WITH(HttpClient("https://127.0.0.1:1", tls), Contains("--cacert") && Contains("RSA or ECDSA"));
+  tls.ca_file = certs.server_key;
+  CHECK_THROWS_WITH(HttpClient("https://127.0.0.1:1", tls), Contains("no PEM certificates"));
 }
 
 namespace {
