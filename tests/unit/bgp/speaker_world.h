@@ -47,7 +47,13 @@ bool comes(Fact fact, int most_ms = 4000) {
   }
 }
 
-struct TestSpeaker {
+class TestSpeaker {
+  std::mutex mutex_;  // what the speaker's thread writes: above the speaker, so that it outlives the thread
+  std::shared_ptr<const std::vector<LearnedRoute>> learned_;
+  bool whole_ = false;
+  int calls_ = 0;
+
+ public:
   explicit TestSpeaker(int host_number, bool restarting = false) : number(host_number) {
     if (getenv("SPEAKER_LOG") == nullptr) log::set_sink([](log::Level, std::string_view) {});
     config.rib.asn = 64512;
@@ -113,12 +119,6 @@ struct TestSpeaker {
     const auto routes = learned();
     return std::any_of(routes.begin(), routes.end(), [&](const LearnedRoute& route) { return route.dst == prefix; });
   }
-
- private:
-  std::mutex mutex_;
-  std::shared_ptr<const std::vector<LearnedRoute>> learned_;
-  bool whole_ = false;
-  int calls_ = 0;
 };
 
 /// A TCP end without a speaker behind it.
