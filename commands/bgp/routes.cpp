@@ -121,24 +121,26 @@ int bgp_routes(const BgpFlags& flags) {
   const NodePaths paths = flags.paths.paths();
   ServiceQuestion question{"bgp/routes", {}};
   const std::optional<IpAddr> address = IpAddr::parse(flags.prefix);
-  if (!flags.prefix.empty() && !address) {
-    const std::optional<Prefix> prefix = Prefix::parse(flags.prefix);
-    if (!prefix) fail(ErrorKind::usage, "'{}' is no prefix and no address; give one such as 10.244.3.0/24", printable(flags.prefix));
-    question.words.emplace_back("prefix", prefix->masked().str());
-  }
-  if (!flags.limit.empty()) question.words.emplace_back("limit", fmt::format("{}", number_of("--limit", flags.limit, 1, 100'000)));
+  std::optional<Prefix> prefix = address ? Prefix::host(*address) : Prefix::parse(flags.prefix);
+  if (!flags.prefix.empty() && !prefix)
+    fail(ErrorKind::usage, "'{}' is no prefix and no address; give one such as 10.244.3.0/24", printable(flags.prefix));
+  if (prefix) question.words.emplace_back("prefix", prefix->masked().str());  // answered with those that hold it, too
+  const auto limit = static_cast<size_t>(flags.limit.empty() ? 100'000 : number_of("--limit", flags.limit, 1, 100'000));
+  if (!prefix) question.words.emplace_back("limit", fmt::format("{}", limit));
   if (!flags.received.empty()) question.words.emplace_back("received", bgp_peer_address(paths, "--received", flags.received));
   if (!flags.advertised.empty()) question.words.emplace_back("advertised", bgp_peer_address(paths, "--advertised", flags.advertised));
   nlohmann::json tree = parse_json(ask_agent(paths, question, std::chrono::seconds(15)), kAnswer);
   if (!tree.is_object() || !tree["routes"].is_array()) fail(ErrorKind::kernel, "{} to bgp/routes has no routes", kAnswer);
   std::vector<RouteLine> lines;
   for (const nlohmann::json& route : tree["routes"]) lines.push_back(line_of(route));
-  if (address) {
-    keep_longest(lines, *address);
+  if (prefix) {
+    if (address) keep_longest(lines, *address);
+    else std::erase_if(lines, [&](const RouteLine& line) { return line.prefix != prefix->masked().str(); });
     const std::string kept = lines.empty() ? "" : lines.front().prefix;
     nlohmann::json routes = nlohmann::json::array();
     for (nlohmann::json& route : tree["routes"])
-      if (!kept.empty() && route.value("prefix", "") == kept) routes.push_back(std::move(route));
+      if (!kept.empty() && routes.size() < limit && route.value("prefix", "") == kept) routes.push_back(std::move(route));
+    if (lines.size() > limit) lines.erase(lines.begin() + static_cast<ptrdiff_t>(limit), lines.end());
     tree["routes"] = std::move(routes);
   }
   if (flags.output.json()) print_json(nlohmann::ordered_json(tree));
