@@ -82,10 +82,22 @@ RibPeer Speaker::State::rib_peer(const Neighbor& neighbor) const {
   return peer;
 }
 
+/// A SYN that is still under way would reach a peer that has this session: to one with graceful restart it says that we
+/// were restarted (RFC 4724 section 5), and ends what has just begun.
+void Speaker::State::give_up_dial(Neighbor& neighbor) {
+  for (const auto& [id, connection] : connections) {
+    if (connection->neighbor != &neighbor || !connection->connecting) continue;
+    remove(id);
+    neighbor.session.on_dial_failed("no longer needed", now);
+    return;  // a session dials once at a time
+  }
+}
+
 void Speaker::State::on_up(Neighbor& neighbor, const Up& up) {
   if (!neighbor.session.agreed() || connection(up.conn) == nullptr) return;  // over again: Down comes
   neighbor.up = up.conn;
   neighbor.failed = false;
+  give_up_dial(neighbor);
   rib->add_peer(neighbor.id, rib_peer(neighbor));
   neighbor.in_rib = rib_changed = true;
   for (size_t i = 0; i < kAfis; ++i) {

@@ -117,6 +117,7 @@ struct Speaker::State {
   void touch(Neighbor& neighbor);
   /// Carries out what the session asks for.
   void drain(Neighbor& neighbor);
+  void give_up_dial(Neighbor& neighbor);
   void on_up(Neighbor& neighbor, const Up& up);
   void on_down(Neighbor& neighbor, const Down& down);
   void on_routes(Neighbor& neighbor, const Update& update);
