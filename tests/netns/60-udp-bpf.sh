@@ -126,7 +126,7 @@ trial() { # udp|ipip HEADER4 HEADER6
   note "strangers and liars"
   in_ns n2 cat /sys/class/net/eth0/address >"$WORK/mac"
   seen=$(echoes "$p2")
-  for n in "stranger 192.168.77.66 $a1 " "n3 192.168.77.3 $a1 " "n1 192.168.77.1 10.244.255.7 " "n1 192.168.77.1 $a1 long" \
+  for n in "stranger 192.168.77.66 $a1 " "n3 192.168.77.3 $a1 " "n1 192.168.77.1 10.244.0.7 " "n1 192.168.77.1 $a1 long" \
     "n1 192.168.77.1 $a1 ce"; do
     local who from inner lie what
     read -r who from inner lie <<<"$n"
