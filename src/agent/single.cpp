@@ -4,8 +4,10 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -16,6 +18,9 @@ namespace {
 
 constexpr std::string_view kName = "knet";
 constexpr int kBacklog = 16;
+/// How long an agent that was killed may take to let go: the kernel closes its sockets one by one.
+constexpr std::chrono::seconds kEndingPatience{5};
+constexpr std::chrono::milliseconds kEndingPause{10};
 
 socklen_t abstract_address(sockaddr_un& address) {
   address = {};
@@ -37,9 +42,17 @@ Fd claim_namespace() {
   if (!fd) throw_errno(errno, "make a socket");
   sockaddr_un address;
   const socklen_t length = abstract_address(address);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
+  bool ending = false;
+  for (const auto start = std::chrono::steady_clock::now();
+       ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0;) {
     if (errno != EADDRINUSE) throw_errno(errno, "bind @{}", kName);
     const auto other = running_agent();
+    // One that ends takes no more questions, and their queue gets full: then its process can't be seen any more.
+    ending = !other || other->ending || (ending && other->pid == 0);
+    if (ending && std::chrono::steady_clock::now() - start < kEndingPatience) {
+      std::this_thread::sleep_for(kEndingPause);
+      continue;
+    }
     fail(ErrorKind::conflict, "another knet agent runs in this network namespace ({}); stop it first",
          other ? describe(*other) : "it is just ending");
   }
@@ -71,6 +84,7 @@ std::optional<AgentProcess> running_agent() {
       if (auto words = read_file(fmt::format("/proc/{}/cmdline", agent.pid), 64u << 10)) {
         std::replace(words->begin(), words->end(), '\0', ' ');
         agent.command = printable(trim(*words), 200);
+        agent.ending = words->empty();  // its memory is gone already
       }
   } catch (const Error&) {
     // Its command line is a courtesy.

@@ -14,9 +14,11 @@ namespace knet {
 struct AgentProcess {
   pid_t pid = 0;        // 0: not visible from here
   std::string command;  // its command line, "" if it can't be read
+  bool ending = false;  // it was killed, and the kernel has not closed all of it yet
 };
 
-/// Holds the namespace until the Fd is closed. Throws Error{conflict} naming the agent that has it.
+/// Holds the namespace until the Fd is closed. Waits for an agent that is ending, five seconds at most; throws
+/// Error{conflict} naming the agent that has it.
 /// The loop accepts and closes what connects (see answer_single).
 Fd claim_namespace();
 /// Lets those go that asked who we are.

@@ -53,6 +53,7 @@ struct GracefulRestart {      // RFC 4724
 /// What one side offers in its OPEN (RFC 5492). Unknown capabilities are passed over.
 struct Capabilities {
   bool multiprotocol[kAfis] = {false, false};     // both false in an OPEN without any: IPv4 unicast alone
+  bool other_families = false;  // multiprotocol too, for families that are none of ours
   bool extended_next_hop = false;                 // IPv4 routes over IPv6 next hops (RFC 8950)
   bool route_refresh = false;                     // RFC 2918
   bool enhanced_refresh = false;                  // RFC 7313

@@ -94,7 +94,8 @@ bool read_capability(uint8_t code, Reader value, Capabilities& out, Pending& pen
       if (value.left() != 4) return false;
       const uint16_t afi = value.u16();
       value.u8();
-      if (const auto known = known_family(afi, value.u8())) out.multiprotocol[static_cast<size_t>(*known)] = true;
+      const auto known = known_family(afi, value.u8());
+      (known ? out.multiprotocol[static_cast<size_t>(*known)] : out.other_families) = true;
       return true;
     }
     case Capability::route_refresh: return out.route_refresh = true;

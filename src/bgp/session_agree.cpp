@@ -76,7 +76,8 @@ std::variant<Agreed, MessageError> agree(const SessionConfig& config, const Open
   agreed.outgoing = outgoing;
   bool offered[kAfis];
   std::copy(std::begin(theirs.capabilities.multiprotocol), std::end(theirs.capabilities.multiprotocol), offered);
-  if (!offered[0] && !offered[1]) offered[0] = true;  // RFC 4760 section 8: an OPEN without any is for IPv4
+  // RFC 4760 section 8: an OPEN without any is for IPv4.
+  if (!offered[0] && !offered[1] && !theirs.capabilities.other_families) offered[0] = true;
   for (size_t i = 0; i < kAfis; ++i) agreed.families[i] = offered[i] && config.families[i];
   if (!agreed.families[0] && !agreed.families[1]) {
     return error(ErrorCode::open, kUnsupportedCapability,

@@ -16,7 +16,7 @@
 namespace knet::bgp {
 namespace {
 
-constexpr int kAcceptsPerTurn = 64;
+constexpr int kAcceptsPerTurn = 64, kReadsAtEnd = 16;
 constexpr size_t kWritePiece = 256 * 1024, kWritePerTurn = 1024 * 1024;
 constexpr Millis kConnectTime = 10'000, kGoodbyeTime = 1'000, kDescriptorPause = 1'000, kMinute = 60'000;
 constexpr int kStrangerLines = 8;  // a minute
@@ -210,6 +210,20 @@ void Speaker::State::lost(Connection& connection, int error) {
   drain(*neighbor);
 }
 
+void Speaker::State::broken(Connection& connection, int error) {
+  const ConnId id = connection.id;
+  for (int i = 0; i < kReadsAtEnd; ++i) {
+    Connection* left = this->connection(id);
+    if (left == nullptr) return;  // their NOTIFICATION has ended it
+    const ssize_t count = recv(left->fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (count <= 0) break;
+    if (left->neighbor == nullptr) continue;
+    left->neighbor->session.on_bytes(id, Bytes(buffer).first(static_cast<size_t>(count)), now);
+    drain(*left->neighbor);
+  }
+  if (Connection* left = this->connection(id)) lost(*left, error);
+}
+
 // --- writing
 
 void Speaker::State::say(Connection& connection, Bytes bytes) {
@@ -263,7 +277,7 @@ void Speaker::State::write(Connection& connection) {
   bool more = true, moved = false;
   while (more && left > 0) {
     const Sent sent = write_once(connection, flows ? neighbor : nullptr);
-    if (sent.error != 0) return lost(connection, sent.error);
+    if (sent.error != 0) return broken(connection, sent.error);
     left -= std::min(left, sent.bytes);
     moved = moved || sent.bytes > 0 || sent.blocked;
     more = sent.bytes > 0 && !sent.blocked;

@@ -154,6 +154,8 @@ struct Speaker::State {
   };
   Sent write_once(Connection& connection, Neighbor* neighbor);
   void lost(Connection& connection, int error);  // 0: its end was read
+  /// A write failed: what they said before they closed is read first, as it tells why (a NOTIFICATION).
+  void broken(Connection& connection, int error);
   void set_deadline(Connection& connection, std::optional<Millis> at);
   TcpNeeds needs(const PeerConfig& peer) const;
   void finish(ConnId id);              // closed once its rest is out

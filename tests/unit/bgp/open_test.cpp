@@ -165,3 +165,10 @@ TEST_CASE("random OPENs get an answer") {
     }
   }
 }
+
+TEST_CASE("an OPEN for other families alone is not one for IPv4") {
+  const Open evpn = read(with_capabilities("0104 00190046"));  // AFI 25, SAFI 70
+  CHECK(evpn.capabilities.other_families);
+  CHECK_FALSE(evpn.capabilities.multiprotocol[0]);
+  CHECK_FALSE(read(with_capabilities("0104 00010001")).capabilities.other_families);
+}

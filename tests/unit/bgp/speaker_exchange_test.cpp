@@ -201,4 +201,27 @@ TEST_CASE("without peers all is there at once") {
 }
 
 }  // namespace
+TEST_CASE("a dial under way ends when the peer's own connection stands") {
+  TestSpeaker a(1);
+  a.peer(3);
+  // The neighbour's queue is full: our SYN is dropped there, and would come again a second later.
+  Fd neighbour(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  setsockopt(neighbour.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const sockaddr_in at = Raw::address(3, test_port());
+  REQUIRE(bind(neighbour.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0);
+  REQUIRE(listen(neighbour.get(), 0) == 0);
+  const Raw filler(4, 3);
+  REQUIRE(filler.connected);
+  a.apply();
+  REQUIRE(comes([&] { return a.status(3).state == SessionState::connect; }));
+  Raw raw(3, 1);
+  REQUIRE(raw.establish(3));
+  REQUIRE(comes([&] { return a.established(3); }));
+  REQUIRE(Fd(accept(neighbour.get(), nullptr, nullptr)));  // the filler: there is room again
+  pollfd wait{neighbour.get(), POLLIN, 0};
+  CHECK(poll(&wait, 1, 1500) == 0);
+  CHECK(a.established(3));
+}
+
 }  // namespace knet::bgp
