@@ -1,7 +1,11 @@
 #include "agent/leave.h"
 
+#include <signal.h>
+
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <thread>
 
 #include "agent/endpoint_watch.h"
 #include "agent/installed.h"
@@ -23,6 +27,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kHostPorts = "knet-hostports";
+constexpr std::chrono::seconds kAgentEnds{10};
+constexpr std::chrono::milliseconds kAgentPoll{10};
 // What an agent sets for the whole host; it may have been so before, so it stays.
 constexpr std::string_view kHostSysctls[] = {"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"};
 
@@ -67,21 +73,43 @@ void learn_networks(Leaving& leaving) {
     }
 }
 
+// Stopped without this word it would be back in a moment: BGP's peers would keep its routes.
+void say_farewell(const Leaving& leaving) {
+  try {
+    post_to_agent(leaving.options.paths.agent_socket(), "/v1/leave");
+  } catch (const Error&) {
+    // It does not answer; stopped it is all the same.
+  }
+}
+
+// One that was started by hand.
+void end_agent(Leaving& leaving, pid_t pid) {
+  leaving.step(fmt::format("agent, pid {}", pid), [&] {
+    say_farewell(leaving);
+    if (::kill(pid, SIGTERM) != 0 && errno != ESRCH) throw_errno(errno, "stop it");
+    const auto start = std::chrono::steady_clock::now();
+    for (auto agent = running_agent(); agent && (agent->pid == 0 || agent->pid == pid); agent = running_agent()) {
+      if (std::chrono::steady_clock::now() - start > kAgentEnds) fail(ErrorKind::kernel, "it does not end");
+      std::this_thread::sleep_for(kAgentPoll);
+    }
+  });
+}
+
 void stop_agent(Leaving& leaving) {
-  if (systemd_runs() && InstalledFiles(leaving.options.paths.installed()).has("/etc/systemd/system/knet.service"))
+  if (systemd_runs() && InstalledFiles(leaving.options.paths.installed()).has("/etc/systemd/system/knet.service")) {
     leaving.step("service knet.service", [&] {
-      // Stopped without this word it would be back in a moment: BGP's peers would keep its routes.
-      try {
-        post_to_agent(leaving.options.paths.agent_socket(), "/v1/leave");
-      } catch (const Error&) {
-        // It does not answer; stopped it is all the same.
-      }
+      say_farewell(leaving);
       if (std::string trouble = systemctl("disable", kAgentUnit, true); !trouble.empty())
         throw Error(ErrorKind::kernel, trouble);
     });
+  } else if (const auto agent = running_agent(); agent && agent->pid != 0) {
+    end_agent(leaving, agent->pid);
+  }
   if (leaving.options.dry_run) return;
-  if (auto agent = running_agent())
-    fail(ErrorKind::conflict, "the agent still runs (pid {}); stop it first: kill {}", agent->pid, agent->pid);
+  if (const auto agent = running_agent()) {
+    const std::string who = agent->pid == 0 ? "its process can't be seen from here" : fmt::format("pid {}", agent->pid);
+    fail(ErrorKind::conflict, "an agent still runs ({}); stop it, and what starts it, then run knet leave again", who);
+  }
 }
 
 // The live machine that has our name and machine id but is another: we are its clone, and the lease is its own.

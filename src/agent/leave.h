@@ -23,7 +23,7 @@ struct LeaveReport {
   std::vector<std::string> notices;  // "sysctl net/ipv4/ip_forward stays 1", "3 pods lose their network"
 };
 
-/// Error{conflict} naming the agent's pid if it still runs and systemd does not hold it (stop it first).
+/// Stops the agent, after it has told its BGP peers. Error{conflict} with its pid if one runs all the same.
 LeaveReport run_leave(const LeaveOptions& options);
 
 }  // namespace knet
