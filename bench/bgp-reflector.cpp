@@ -65,6 +65,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
   config.rib.cluster_id = 1;
   config.listen = {reflector_address()};
   config.port = kPort;
+  config.hands_over = false;  // as of a node without pods, and as bird is set up here
   for (uint32_t i = 0; i < clients; ++i) {
     PeerConfig& peer = config.peers.emplace_back();
     peer.name = fmt::format("c{}", i);

@@ -250,6 +250,7 @@ class Planner {
   }
 
   void add_originated() {
+    out_.hands_over = view_.self.runs_pods;
     if (!view_.self.runs_pods) return;
     std::vector<Prefix> prefixes = bounds_.own;
     const auto holds = [](const std::vector<Prefix>& networks, const IpAddr& ip) {

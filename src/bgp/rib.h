@@ -135,6 +135,10 @@ class Rib {
   void settle();
   /// Changes of the loc-RIB since the last call, one per prefix.
   std::vector<BestChange> take_changes();
+  /// As if they had been taken: nobody wants them.
+  void drop_changes();
+  /// The next take_changes() tells of every prefix.
+  void note_all();
   /// Whole and partial messages for the peer from where it stands, at most 256 pieces; they stay valid until the next
   /// call of consume(), settle() or one that changes the peer. Nothing: up to date.
   std::vector<Bytes> pending(PeerId to, size_t max_bytes);

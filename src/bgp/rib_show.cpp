@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "bgp/rib_state.h"
 
@@ -104,6 +105,23 @@ std::vector<BestChange> Rib::take_changes() {
     s.free_if_unused(index);
   }
   return out;
+}
+
+void Rib::drop_changes() {
+  State& s = *state_;
+  for (const uint32_t index : std::exchange(s.noted, {})) {
+    s.nets[index].noted = false;
+    s.free_if_unused(index);
+  }
+}
+
+void Rib::note_all() {
+  State& s = *state_;
+  for (uint32_t i = 0; i < s.nets.end(); ++i) {
+    if (!s.nets[i].best || s.nets[i].noted) continue;
+    s.nets[i].noted = true;
+    s.noted.push_back(i);
+  }
 }
 
 }  // namespace knet::bgp

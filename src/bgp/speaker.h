@@ -61,6 +61,8 @@ struct SpeakerConfig {
   std::vector<IgpRoute> igp;      // sorted; empty: every next hop is reachable at no cost
   /// Wait for the peers' routes before anything is decided, after a restart: reflectors, and who passes on between ASes.
   bool defer_selection = false;
+  /// What is learned goes to OnLearned; false: it is for the peers alone (a reflector without pods).
+  bool hands_over = true;
 };
 
 struct PeerStatus {

@@ -63,7 +63,7 @@ void Speaker::State::configure(SpeakerConfig wanted) {
   if (rib && (wanted.rib.asn != config.rib.asn || wanted.rib.id != config.rib.id)) begin_again();
   const std::vector<std::pair<Prefix, Attributes>> originated = std::move(config.originated);
   const bool igp_changed = wanted.igp != config.igp, settings_changed = !same(wanted.rib, config.rib);
-  const bool port_changed = wanted.port != config.port;
+  const bool port_changed = wanted.port != config.port, hand_over = wanted.hands_over != config.hands_over;
   config = std::move(wanted);
   if (igp_changed || !configured) igp.set(config.igp);
   if (!rib) {
@@ -74,6 +74,7 @@ void Speaker::State::configure(SpeakerConfig wanted) {
     if (settings_changed) rib->set_settings(config.rib);
     if (igp_changed) rib->next_hops_changed();
   }
+  if (hand_over) hand_over_changed();
   if (!configured) began = last_news = now;
   configured = true;
   rib_changed = true;

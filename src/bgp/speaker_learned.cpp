@@ -28,10 +28,7 @@ std::vector<LearnedRoute> merge(const std::vector<LearnedRoute>& told,
 
 }  // namespace
 
-void Speaker::State::settle() {
-  if (!rib || !rib_changed) return;
-  rib_changed = false;
-  rib->settle();
+void Speaker::State::note_changes() {
   for (BestChange& change : rib->take_changes()) {
     Neighbor* from = change.peer == kLocal ? nullptr : by_id[change.peer];
     auto& route = changes[change.prefix];
@@ -42,6 +39,26 @@ void Speaker::State::settle() {
                            {change.next_hops.begin() + 1, change.next_hops.end()}};
     }
   }
+}
+
+/// Somebody wants what is learned from now on, or nobody any more.
+void Speaker::State::hand_over_changed() {
+  changes.clear();
+  if (config.hands_over) {
+    rib->note_all();
+  } else if (told) {
+    for (const LearnedRoute& route : *told) changes[route.dst] = std::nullopt;
+  }
+}
+
+void Speaker::State::settle() {
+  if (!rib || !rib_changed) return;
+  rib_changed = false;
+  rib->settle();
+  if (config.hands_over)
+    note_changes();
+  else
+    rib->drop_changes();
   if (!changes.empty()) {
     if (!tell_latest) tell_latest = now + kLongest;
     tell_at = std::min(now + kQuiet, *tell_latest);

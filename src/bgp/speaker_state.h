@@ -132,6 +132,8 @@ struct Speaker::State {
   // --- speaker_learned.cpp
   void settle();
   void consider_start_over();
+  void note_changes();
+  void hand_over_changed();
   void tell_learned();
 
   // --- speaker_io.cpp

@@ -78,6 +78,26 @@ TEST_CASE("a reflector passes on between its clients") {
   CHECK(shown[0].attributes->cluster_list == std::vector<uint32_t>{7});
 }
 
+TEST_CASE("a reflector without pods hands nothing over until it gets some") {
+  TestSpeaker reflector(3), a(1), b(2);
+  reflector.config.rib.cluster_id = 7;
+  reflector.config.hands_over = false;
+  for (const int client : {1, 2}) reflector.peer(client).role = PeerRole::reflector_client;
+  a.peer(3);
+  b.peer(3);
+  a.originate(1, 1);
+  for (TestSpeaker* one : {&reflector, &a, &b}) one->apply();
+  REQUIRE(comes([&] { return b.has(subnet(1, 1)) && reflector.whole(); }));
+  CHECK(reflector.learned().empty());
+  reflector.config.hands_over = true;
+  reflector.apply();
+  REQUIRE(comes([&] { return reflector.has(subnet(1, 1)); }));
+  reflector.config.hands_over = false;
+  reflector.apply();
+  REQUIRE(comes([&] { return reflector.learned().empty(); }));
+  CHECK(b.has(subnet(1, 1)));
+}
+
 TEST_CASE("equal routes of two peers come as one with a further next hop") {
   TestSpeaker a(1), b(2), c(3);
   c.config.rib.max_paths = 2;

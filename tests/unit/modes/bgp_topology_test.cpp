@@ -154,6 +154,8 @@ TEST_CASE("bgp: a node without pods speaks, reflects and originates nothing") {
   rr.bgp.config.advertise = {prefix("10.96.0.0/12")};
   const bgp::SpeakerConfig config = plan(rr);
   CHECK(config.originated.empty());
+  CHECK_FALSE(config.hands_over);
+  CHECK(plan(view).hands_over);
   CHECK(config.rib.cluster_id == 7);
   CHECK(peers(config) == "n1 client, n2 client, n3 client");
 }
