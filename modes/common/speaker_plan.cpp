@@ -223,6 +223,7 @@ class Planner {
     peer.role = !internal     ? bgp::PeerRole::ebgp
                 : spec.client ? bgp::PeerRole::reflector_client
                               : bgp::PeerRole::ibgp;
+    peer.client = spec.client;
     peer.next_hop_self = spec.next_hop == BgpNextHop::self;
     peer.next_hop_unchanged = spec.next_hop == BgpNextHop::keep;
     if (!internal && near && spec.next_hop == BgpNextHop::automatic) peer.link = uplink.address.masked();

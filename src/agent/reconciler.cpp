@@ -45,8 +45,8 @@ bool waits_for_pod(std::string_view line) {
 
 void Reconciler::set_view(std::shared_ptr<const ClusterView> view, bool complete) {
   if (view_) {
-    const auto now = ownership_of(*view).networks;
-    for (const Prefix& network : ownership_of(*view_).networks) {
+    const std::vector<Prefix> now = ownership_of(*view).claimed();
+    for (const Prefix& network : ownership_of(*view_).claimed()) {
       if (std::find(now.begin(), now.end(), network) == now.end() &&
           std::find(former_networks_.begin(), former_networks_.end(), network) == former_networks_.end())
         former_networks_.push_back(network);

@@ -145,9 +145,11 @@ void Rib::State::withdraw(PeerState& from, const Prefix& prefix) {
 /// Stale routes do not count: what comes after a restart may differ from what was before.
 bool Rib::State::over_limit(const PeerState& from, const Prefix& prefix) const {
   const uint64_t limit = from.config.prefix_limit;
-  if (limit == 0 || from.route_count - from.stale_count < limit) return false;
+  const size_t fresh = from.route_count - from.stale_count;
+  // Stale ones go soon and do not count, up to as many again: who begins one refresh after the other makes all stale.
+  if (limit == 0 || (fresh < limit && from.route_count / 2 < limit)) return false;
   const uint32_t route = route_of(nets.find(prefix), from.id);
-  return route == kNone || routes[route].stale;
+  return route == kNone || (fresh >= limit && routes[route].stale);
 }
 
 // --- peers

@@ -128,7 +128,7 @@ void towards_ebgp(Attributes& out, Afi afi, const RouteSource& source, const Rib
   const bool from_our_as = out.as_path.empty();
   prepend(out.as_path, to.traits.local_as);
   const bool third_party = to.link && to.link.contains(out.next_hop);
-  if (!out.next_hop || !(to.next_hop_unchanged || third_party)) next_hop_self(out, afi, to);
+  if (!out.next_hop || out.next_hop.is_link_local() || !(to.next_hop_unchanged || third_party)) next_hop_self(out, afi, to);
   if (!source.local) {
     out.med.reset();  // RFC 4271 5.1.4: not to other neighbouring ASes
     if (from_our_as) out.med = kMedOfOthers;
@@ -136,6 +136,8 @@ void towards_ebgp(Attributes& out, Afi afi, const RouteSource& source, const Rib
   out.local_pref.reset();
   out.originator_id.reset();
   out.cluster_list.clear();
+  // Non-transitive between ASes (RFC 4360 section 6).
+  std::erase_if(out.extended_communities, [](const auto& community) { return (community[0] & 0x40) != 0; });
 }
 
 }  // namespace
@@ -155,7 +157,8 @@ std::optional<Attributes> export_route(const Attributes& in, Afi afi, const Rout
   if (outside) {
     towards_ebgp(*out, afi, source, to);
   } else {
-    if (!out->next_hop || (to.next_hop_self && !reflected)) next_hop_self(*out, afi, to);
+    if (reflected && out->next_hop.is_link_local()) return std::nullopt;
+    if (!out->next_hop || out->next_hop.is_link_local() || (to.next_hop_self && !reflected)) next_hop_self(*out, afi, to);
     if (!out->local_pref) out->local_pref = kDefaultLocalPref;
     if (reflected) {
       if (!out->originator_id) out->originator_id = source.id;
@@ -168,6 +171,8 @@ std::optional<Attributes> export_route(const Attributes& in, Afi afi, const Rout
       if (at == list.end() || *at != kNoExport) list.insert(at, kNoExport);
     }
   }
+  // The link-local address is for who shares the next hop's link (RFC 2545 section 3).
+  if (!to.link || !to.link.contains(out->next_hop)) out->link_local = {};
   if (!can_carry(*out, afi, to)) return std::nullopt;
   return out;
 }

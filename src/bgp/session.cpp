@@ -346,7 +346,7 @@ void Session::on_timer(Millis now) {
       refuse(*conn, {static_cast<uint8_t>(ErrorCode::hold_timer), 0, {}},
              open ? fmt::format("no OPEN in {} s", kOpenWait / kSecond)
                   : fmt::format("hold timer expired: nothing heard for {} s", conn->agreed.hold_time),
-             now, true);
+             now, both_keep_by_notification(config_, conn->agreed));
       continue;
     }
     if (conn != nullptr && due(conn->keepalive_at)) {

@@ -96,7 +96,13 @@ void Speaker::State::do_calls() {
     std::lock_guard lock(mutex);
     batch.swap(calls);
   }
-  for (const auto& call : batch) call();
+  for (const auto& call : batch) {
+    try {
+      call();
+    } catch (const std::exception& error) {  // its caller's trouble, not that of those behind it
+      log::error("bgp: {}", error.what());
+    }
+  }
 }
 
 void Speaker::State::do_timers() {

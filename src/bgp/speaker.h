@@ -37,6 +37,7 @@ struct PeerConfig {
   // The rest is changed in place.
   PeerRole role = PeerRole::ibgp;
   IpAddr other_local;          // RibPeer
+  bool client = false;         // where any AS may come (role ebgp): one of our own AS is a reflector's client
   bool next_hop_self = false, next_hop_unchanged = false;
   Prefix link;
   int allowed_own_as = 0;

@@ -12,7 +12,8 @@ namespace {
 constexpr uint8_t kMostPrefixes = 1;  // subcode of cease (RFC 4486)
 /// Upper bound for a peer's end-of-RIB after it came back (RFC 4724 section 4.2).
 constexpr Millis kEndOfRibWait = 360'000;
-constexpr Millis kSecond = 1'000;
+constexpr Millis kSecond = 1'000, kMinute = 60'000;
+constexpr int kComplaints = 8;  // a minute and peer
 
 template <class... Parts>
 struct Visit : Parts... {
@@ -63,6 +64,8 @@ RibPeer Speaker::State::rib_peer(const Neighbor& neighbor) const {
   const Agreed& agreed = *neighbor.session.agreed();
   RibPeer peer;
   peer.role = config.role;
+  if (config.role == PeerRole::ebgp && !agreed.traits.ebgp)
+    peer.role = config.client ? PeerRole::reflector_client : PeerRole::ibgp;
   peer.id = agreed.open.id;
   peer.address = neighbor.address;
   peer.local = local_address(connections.at(*neighbor.up)->fd.get());
@@ -136,15 +139,29 @@ void Speaker::State::on_down(Neighbor& neighbor, const Down& down) {
                down.keep ? fmt::format("; its routes stay for {} s", down.restart_time) : "");
 }
 
+void Speaker::State::complain(Neighbor& neighbor, std::string_view what) {
+  if (now - neighbor.complaint_minute >= kMinute) {
+    neighbor.complaint_minute = now;
+    neighbor.complaints = 0;
+  }
+  if (++neighbor.complaints > kComplaints) {
+    ++neighbor.untold;
+    return;
+  }
+  log::warning("bgp: {}: {}{}", name_of(neighbor), what,
+               neighbor.untold > 0 ? fmt::format(" ({} more like it before)", neighbor.untold) : "");
+  neighbor.untold = 0;
+}
+
 void Speaker::State::on_routes(Neighbor& neighbor, const Update& update) {
   if (!neighbor.up || neighbor.failed) return;
   rib_changed = true;
   last_news = now;
   const bool over = rib->receive(neighbor.id, update).over_limit;
   if (!update.treat_as_withdraw.empty())
-    log::warning("bgp: {}: {} routes count as withdrawn: {}", name_of(neighbor),
-                 update.reachable.size() + update.mp_reachable.size(), update.treat_as_withdraw);
-  for (const std::string& discarded : update.discarded) log::warning("bgp: {}: {}", name_of(neighbor), discarded);
+    complain(neighbor, fmt::format("{} routes count as withdrawn: {}", update.reachable.size() + update.mp_reachable.size(),
+                                   update.treat_as_withdraw));
+  for (const std::string& discarded : update.discarded) complain(neighbor, discarded);
   if (update.end_of_rib) {
     const size_t afi = static_cast<size_t>(*update.end_of_rib);
     neighbor.ended[afi] = true;

@@ -65,6 +65,9 @@ struct Neighbor {
   uint64_t rib_messages = 0;           // sent
   Millis down_since = 0;
   std::string told_error;              // as last logged
+  Millis complaint_minute = -60'000;   // when the running one began: State::complain()
+  int complaints = 0;                  // in it
+  size_t untold = 0;                   // complaints that were not logged
   mutable Millis since = -1;           // what the next one was worked out for
   mutable int64_t since_wall = 0;      // Unix seconds
   std::optional<Millis> timer;         // as in State::timers
@@ -120,6 +123,8 @@ struct Speaker::State {
   void give_up_dial(Neighbor& neighbor);
   void on_up(Neighbor& neighbor, const Up& up);
   void on_down(Neighbor& neighbor, const Down& down);
+  /// A line on what is wrong with its UPDATEs; no more than some a minute, the others are counted.
+  void complain(Neighbor& neighbor, std::string_view what);
   void on_routes(Neighbor& neighbor, const Update& update);
   void on_refresh(Neighbor& neighbor, const RouteRefresh& refresh);
   void fail(Neighbor& neighbor, const Notification& notification, std::string why);

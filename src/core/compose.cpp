@@ -242,7 +242,7 @@ void add_learnable(const ClusterView& view, std::vector<Prefix>& networks) {
 Ownership ownership_of(const ClusterView& view) {
   Ownership own;
   own.networks = view.config.networks();
-  add_learnable(view, own.networks);
+  add_learnable(view, own.learnable);
   for (const Lease& lease : view.leases) {
     if (lease.public_ip) own.peer_addresses.push_back(lease.public_ip);
     if (lease.public_ip6) own.peer_addresses.push_back(lease.public_ip6);

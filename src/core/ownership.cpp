@@ -26,9 +26,15 @@ bool is_flannel_name(std::string_view name) {
 
 }  // namespace
 
+std::vector<Prefix> Ownership::claimed() const {
+  std::vector<Prefix> out = networks;
+  out.insert(out.end(), learnable.begin(), learnable.end());
+  return out;
+}
+
 bool Ownership::inside(const Prefix& prefix) const {
   const auto holds = [&](const Prefix& network) { return network.contains(prefix); };
-  return std::any_of(networks.begin(), networks.end(), holds) ||
+  return std::any_of(networks.begin(), networks.end(), holds) || std::any_of(learnable.begin(), learnable.end(), holds) ||
          std::any_of(former_networks.begin(), former_networks.end(), holds);
 }
 
@@ -61,6 +67,8 @@ bool Ownership::owns(const Route& route) const {
   if (!inside(route.dst)) return false;
   if (route.protocol == Route::kProtocol) return true;
   if (!adopt_flannel || route.protocol != kBoot || route.type != RouteType::unicast) return false;
+  const auto holds = [&](const Prefix& network) { return network.contains(route.dst); };
+  if (std::none_of(networks.begin(), networks.end(), holds)) return false;
   if (is_flannel_name(route.dev.view())) return true;
   return route.via && std::binary_search(peer_addresses.begin(), peer_addresses.end(), route.via);
 }

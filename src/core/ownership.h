@@ -20,6 +20,8 @@ struct Ownership {
   /// its devices (is_flannel_link) and the protocol-boot routes inside the networks over them or via a peer's address.
   bool adopt_flannel = false;
   std::vector<IpAddr> peer_addresses;  // of the leases, sorted
+  /// What BGP's rules let in besides: routes of ours may lie there, others' are never adopted.
+  std::vector<Prefix> learnable;
   /// Cluster networks that this node had before (config change): their protocol-107 routes are still ours.
   std::vector<Prefix> former_networks;
 
@@ -34,7 +36,9 @@ struct Ownership {
   bool owns(const Route& route) const;
   bool owns(const ForwardAccept& rule) const { (void)rule; return true; }  // observed only where it carries our comment
   bool owns(const NftTable& table) const;
-  /// Inside the cluster's networks, now or before.
+  /// The networks and what is learnable: where routes of ours may lie now.
+  std::vector<Prefix> claimed() const;
+  /// Inside them, now or before.
   bool inside(const Prefix& prefix) const;
   /// A pod's host veth: "knet" + 11 hex. It belongs to CNI; the agent never makes or removes it.
   static bool is_pod_link(std::string_view name);

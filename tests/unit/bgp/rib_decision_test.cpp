@@ -274,6 +274,28 @@ TEST_CASE("Next hop self towards iBGP for routes from outside, and for ours with
   CHECK(sent(Attributes{}, PeerRole::ibgp, to, reflector(), true)->next_hop == ip("172.31.0.1"));
 }
 
+TEST_CASE("A link-local next hop stays on its link (RFC 2545 section 3)") {
+  RibPeer to = peer(PeerRole::ibgp, 1);
+  to.other_local = ip("fd00::1");
+  to.traits.extended_next_hop = true;
+  Attributes both = attributes(ip("fd00::9"));
+  both.link_local = ip("fe80::9");
+  CHECK(sent(both, PeerRole::ebgp, to, reflector(), false, Afi::v6)->next_hop == ip("fd00::9"));
+  CHECK_FALSE(sent(both, PeerRole::ebgp, to, reflector(), false, Afi::v6)->link_local);
+  to.link = net("fd00::/64");
+  CHECK(sent(both, PeerRole::ebgp, to, reflector(), false, Afi::v6)->link_local == ip("fe80::9"));
+  const Attributes alone = attributes(ip("fe80::9"));
+  CHECK(sent(alone, PeerRole::ebgp, to, reflector(), false, Afi::v6)->next_hop == ip("fd00::1"));
+  CHECK_FALSE(sent(alone, PeerRole::reflector_client, to, reflector(), false, Afi::v6));
+}
+
+TEST_CASE("Non-transitive extended communities end at the border (RFC 4360 section 6)") {
+  Attributes a = attributes(ip("172.16.0.9"));
+  a.extended_communities = {{0x00, 2, 0, 1, 0, 0, 0, 1}, {0x40, 4, 0, 1, 0, 0, 0, 2}};
+  CHECK(sent(a, PeerRole::reflector_client, peer(PeerRole::ebgp, 1))->extended_communities.size() == 1);
+  CHECK(sent(a, PeerRole::reflector_client, peer(PeerRole::reflector_client, 1))->extended_communities.size() == 2);
+}
+
 TEST_CASE("A next hop of the other family only where it can be carried (RFC 8950, RFC 2545)") {
   RibPeer to = peer(PeerRole::ibgp, 1);
   CHECK_FALSE(sent(Attributes{}, PeerRole::ibgp, to, reflector(), true, Afi::v6));

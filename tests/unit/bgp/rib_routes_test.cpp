@@ -233,6 +233,20 @@ TEST_CASE("Nothing is decided or told while selection is deferred (RFC 4724 4.1)
   CHECK(rib.take_changes().size() == 1);
 }
 
+TEST_CASE("One refresh begun after the other lets nobody beyond twice his prefix limit") {
+  Rib rib(reflector());
+  RibPeer limited = peer(PeerRole::ibgp, 1);
+  limited.prefix_limit = 2;
+  rib.add_peer(1, limited);
+  CHECK_FALSE(rib.receive(1, reach({net("10.244.1.0/24"), net("10.244.2.0/24")}, attributes(kHop))).over_limit);
+  rib.mark_stale(1, Afi::v4);
+  CHECK_FALSE(rib.receive(1, reach({net("10.244.3.0/24"), net("10.244.4.0/24")}, attributes(kHop))).over_limit);
+  rib.mark_stale(1, Afi::v4);
+  CHECK(rib.receive(1, reach({net("10.244.5.0/24")}, attributes(kHop))).over_limit);
+  CHECK(rib.counts(1).received == 4);
+  CHECK_FALSE(rib.receive(1, reach({net("10.244.1.0/24")}, attributes(kHop))).over_limit);
+}
+
 TEST_CASE("A peer's enhanced refresh: what it does not send again goes (RFC 7313)") {
   Rib rib(reflector());
   rib.add_peer(1, peer(PeerRole::ibgp, 1));

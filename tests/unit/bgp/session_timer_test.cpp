@@ -100,13 +100,16 @@ TEST_CASE("keepalives go out after a third of the hold time, unless UPDATEs did"
   CHECK(std::holds_alternative<Keepalive>(solo.sent.at(0)));
 }
 
-TEST_CASE("silence for the hold time ends the session; routes are kept with graceful restart") {
-  for (const bool graceful : {false, true}) {
+TEST_CASE("silence for the hold time ends the session; routes are kept where a NOTIFICATION lets both keep them") {
+  enum class Theirs { nothing, restart, notification };  // RFC 4724, RFC 8538
+  for (const Theirs theirs : {Theirs::nothing, Theirs::restart, Theirs::notification}) {
+    const bool kept = theirs == Theirs::notification;
     Solo solo;
-    if (graceful) {
+    if (theirs != Theirs::nothing) {
       auto& restart = solo.theirs.capabilities.graceful_restart.emplace();
       restart.restart_time = 77;
       restart.families[0].offered = true;
+      restart.notification = kept;
     }
     solo.establish();
     const Millis since = solo.now;
@@ -116,8 +119,8 @@ TEST_CASE("silence for the hold time ends the session; routes are kept with grac
     CHECK(solo.now - since == 170'000);
     CHECK(solo.notification().code == 4);
     CHECK(solo.downs[0].why == "hold timer expired: nothing heard for 90 s");
-    CHECK(solo.downs[0].keep == graceful);
-    CHECK(solo.downs[0].restart_time == (graceful ? 77 : 0));
+    CHECK(solo.downs[0].keep == kept);
+    if (kept) CHECK(solo.downs[0].restart_time == 77);
     CHECK(solo.session.last_error() == solo.downs[0].why);
     CHECK(solo.wait() <= 1000);
     CHECK(solo.dials == 1);

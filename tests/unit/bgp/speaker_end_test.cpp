@@ -159,6 +159,21 @@ TEST_CASE("dynamic neighbours come, are bounded, and go") {
   REQUIRE(comes([&] { return a.speaker->peers().empty(); }));
 }
 
+TEST_CASE("where any AS may come, one of our own is an inner neighbour") {
+  TestSpeaker a(1), b(2);
+  PeerConfig& range = a.peer(0);
+  range.remote = Prefix(host(0), 24);
+  range.session.remote_as = 0;
+  range.role = PeerRole::ebgp;
+  a.originate(1, 1);
+  a.apply();
+  b.peer(1);
+  b.originate(2, 1);
+  b.apply();
+  REQUIRE(comes([&] { return a.has(subnet(2, 1)) && b.has(subnet(1, 1)); }));
+  CHECK(b.speaker->routes({}).front().attributes->as_path.empty());
+}
+
 bool kernel_has_md5() {
   Fd probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (set_md5(probe.get(), Prefix::host(host(1)), "x") == 0) return true;

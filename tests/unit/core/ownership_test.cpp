@@ -54,6 +54,16 @@ TEST_CASE("routes are ours by protocol and network together") {
   CHECK_FALSE(own().owns(by(route("10.244.9.0/24", "eth0", "192.168.77.9"), 3)));
 }
 
+TEST_CASE("where BGP's rules let routes in, routes of ours may lie, and nobody else's are adopted") {
+  Ownership takeover = own();
+  takeover.adopt_flannel = true;
+  takeover.peer_addresses = {ip("192.168.77.9")};
+  takeover.learnable = {prefix("0.0.0.0/0")};
+  CHECK(takeover.owns(route("172.16.0.0/12", "eth0", "192.168.77.9")));
+  CHECK(takeover.owns(by(route("10.244.9.0/24", "eth0", "192.168.77.9"), 3)));
+  CHECK_FALSE(takeover.owns(by(route("172.16.0.0/12", "eth0", "192.168.77.9"), 3)));
+}
+
 TEST_CASE("after a change of the network, the routes of the former one are still ours") {
   Ownership moved = own();
   moved.networks = {prefix("10.100.0.0/16")};
