@@ -53,7 +53,7 @@ bool info_of(const Fd& fd, Info& info) {
 
 Fd by_id(bpf_cmd command, uint32_t id) {
   Call call;
-  call.attr.prog_id = id;  // and map_id
+  call.attr.prog_id = id;  // and map_id, btf_id
   return Fd(call.make(command));
 }
 
@@ -119,7 +119,8 @@ bool map_remove(const Fd& map, const void* key) { return map_call(BPF_MAP_DELETE
 bool map_get(const Fd& map, const void* key, void* value) { return map_call(BPF_MAP_LOOKUP_ELEM, map, key, value); }
 bool map_next(const Fd& map, const void* key, void* next) { return map_call(BPF_MAP_GET_NEXT_KEY, map, key, next); }
 
-Fd load_classifier(std::span<const uint64_t> code, std::string_view name, std::string& complaint) {
+Fd load_classifier(std::span<const uint64_t> code, std::string_view name, std::string& complaint,
+                   std::span<const int> btf_files) {
   std::vector<char> log;
   auto load = [&] {
     Call call;
@@ -128,6 +129,7 @@ Fd load_classifier(std::span<const uint64_t> code, std::string_view name, std::s
     call.attr.insn_cnt = static_cast<uint32_t>(code.size());
     call.attr.license = address("GPL");  // as tunnel.c says: Apache-2.0 OR GPL-2.0-only
     set_name(call.attr.prog_name, name);
+    if (!btf_files.empty()) call.attr.fd_array = address(btf_files.data());
     if (!log.empty()) {
       call.attr.log_level = 1;
       call.attr.log_buf = address(log.data());
@@ -159,6 +161,7 @@ bool program_info(uint32_t id, ProgramInfo& out) {
   info.map_ids = address(maps);
   if (!info_of(program, info)) return false;
   out.id = info.id;
+  out.name.assign(info.name, strnlen(info.name, sizeof info.name));
   out.maps.assign(maps, maps + std::min<size_t>(info.nr_map_ids, std::size(maps)));
   return true;
 }
@@ -222,6 +225,23 @@ bool try_program(const Fd& program, std::string_view frame, Trial& out) {
   out.verdict = call.attr.test.retval;
   out.frame.assign(room, std::min<size_t>(call.attr.test.data_size_out, sizeof room));
   return true;
+}
+
+Fd open_module_btf(std::string_view module) {
+  for (uint32_t id = 0;;) {
+    Call call;
+    call.attr.start_id = id;
+    if (call.make(BPF_BTF_GET_NEXT_ID) < 0) return {};  // ENOENT behind the last
+    id = call.attr.next_id;
+    Fd btf = by_id(BPF_BTF_GET_FD_BY_ID, id);
+    if (!btf && errno != ENOENT) return {};  // else it went away just now
+    char name[64] = {};                      // a module's has less
+    bpf_btf_info info{};
+    info.name = address(name);
+    info.name_len = sizeof name;
+    if (info_of(btf, info) && info.kernel_btf && std::string_view(name, strnlen(name, sizeof name)) == module)
+      return btf;
+  }
 }
 
 uint32_t possible_cpus() {

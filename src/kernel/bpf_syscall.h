@@ -31,12 +31,15 @@ bool map_remove(const Fd& map, const void* key);
 bool map_get(const Fd& map, const void* key, void* value);
 /// The key after this one (null: the first). False at the end, with ENOENT, or on a refusal.
 bool map_next(const Fd& map, const void* key, void* next);
-/// A classifier (BPF_PROG_TYPE_SCHED_CLS). Where it is refused, `complaint` gets the verifier's last lines.
-Fd load_classifier(std::span<const uint64_t> code, std::string_view name, std::string& complaint);
+/// A classifier (BPF_PROG_TYPE_SCHED_CLS). Where it is refused, `complaint` gets the verifier's last lines. `btf_files`: where
+/// the kernel functions stand that it calls, by KernelCall::btf_file.
+Fd load_classifier(std::span<const uint64_t> code, std::string_view name, std::string& complaint,
+                   std::span<const int> btf_files = {});
 
 /// What a program refers to.
 struct ProgramInfo {
   uint32_t id = 0;
+  std::string name;
   std::vector<uint32_t> maps;  // ids
 };
 /// False if there is no such program any more, or it may not be asked about.
@@ -60,6 +63,10 @@ struct Trial {
   std::string frame;  // after it
 };
 bool try_program(const Fd& program, std::string_view frame, Trial& out);
+
+/// A module's BTF, by which a program that calls its functions is loaded (kernel 5.11). False with ENOENT if there is
+/// none, as where it is built in.
+Fd open_module_btf(std::string_view module);
 
 /// CPUs that there may be: a per-CPU map has a value for each.
 uint32_t possible_cpus();
