@@ -5,20 +5,18 @@
 #include <linux/bpf.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "base/digest.h"
 #include "base/error.h"
 #include "kernel/bpf/tunnel_abi.h"
 #include "kernel/bpf/tunnel_code.h"
+#include "kernel/bpf_burn.h"
 #include "kernel/bpf_tunnel.h"
 
 namespace knet::bpf {
 
 namespace {
-
-static_assert(std::endian::native == std::endian::little, "tunnel_code.h is for little-endian machines");
 
 // A trie takes memory for what is in it only.
 constexpr uint32_t kMostPeers = 1 << 20;
@@ -30,31 +28,10 @@ constexpr MapShape kShapes[TunnelMaps::kMaps] = {
     {BPF_MAP_TYPE_LPM_TRIE, sizeof(knet_key6), sizeof(knet_peer6), kMostPeers, BPF_F_NO_PREALLOC, "knet_peers6"},
     {BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(uint32_t), sizeof(knet_count), KNET_COUNTED, 0, "knet_counts"}};
 
-// The opcode of a 64-bit load, and the register that says that it is a map's descriptor.
-constexpr uint64_t kWideLoad = BPF_LD | BPF_DW | BPF_IMM;
-constexpr uint64_t kSourceIsMap = uint64_t{BPF_PSEUDO_MAP_FD} << 12;
-constexpr uint64_t kBurntMark = KNET_BURNT_MARK >> 32;
-
 uint32_t net32(const IpAddr& ip) {
   uint32_t value = 0;
   if (ip.is_v4()) memcpy(&value, ip.data(), sizeof value);
   return value;
-}
-
-/// Replaces each wide load of a mark by its slot's value.
-std::vector<uint64_t> burn(std::span<const uint64_t> code, const std::array<uint64_t, KNET_SLOTS>& values) {
-  std::vector<uint64_t> out(code.begin(), code.end());
-  for (size_t i = 0; i + 1 < out.size(); ++i) {
-    if ((out[i] & 0xff) != kWideLoad) continue;
-    const uint64_t slot = out[i] >> 32;
-    if (out[i + 1] >> 32 == kBurntMark && slot < KNET_SLOTS) {
-      if (slot <= KNET_COUNTS) out[i] |= kSourceIsMap;
-      out[i] = (out[i] & 0xffffffff) | values[slot] << 32;
-      out[i + 1] = values[slot] >> 32 << 32;
-    }
-    ++i;
-  }
-  return out;
 }
 
 struct Entry4 {
@@ -146,10 +123,11 @@ Fd load_tunnel_program(const Filter& filter, const Place& place, const TunnelMap
   values[KNET_LOCAL4] = net32(filter.local);
   if (filter.local6.is_v6()) memcpy(&values[KNET_LOCAL6], filter.local6.data(), 2 * sizeof(uint64_t));
   values[KNET_PORT] = htons(filter.port);
+  values[KNET_ASK_ROUTE] = place.ask_route;
   values[KNET_MAC_BYTES] = place.ethernet ? 14 : 0;
   const bool encap = filter.end == TunnelEnd::encap;
   const std::vector<uint64_t> code =
-      burn(encap ? std::span<const uint64_t>(kEncap) : std::span<const uint64_t>(kDecap), values);
+      burn(encap ? std::span<const uint64_t>(kEncap) : std::span<const uint64_t>(kDecap), values, TunnelMaps::kMaps);
   std::string complaint;
   Fd program = load_classifier(code, encap ? "knet_encap" : "knet_decap", complaint);
   if (!program) throw Error(ErrorKind::kernel, complaint);
@@ -269,7 +247,7 @@ std::string try_bpf_tunnel() {
     const bpf::TunnelMaps maps = bpf::make_tunnel_maps();
     for (const TunnelPeer& peer : peers)
       if (!bpf::put_peer(maps, peer)) return "BPF_MAP_UPDATE_ELEM: " + errno_text(errno);
-    const bpf::Place loopback{1, 1, 1, true};
+    const bpf::Place loopback{1, 1, 1, false, true};
     const Fd encap = bpf::load_tunnel_program(filter, loopback, maps);
     filter.end = TunnelEnd::decap;
     const Fd decap = bpf::load_tunnel_program(filter, loopback, maps);

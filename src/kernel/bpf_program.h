@@ -28,6 +28,7 @@ bool open_tunnel_maps(const ProgramInfo& program, TunnelMaps& out);
 struct Place {
   uint32_t tunnel = 0;              // index of the TUN device
   uint32_t uplink4 = 0, uplink6 = 0;  // indexes of the devices that carry local and local6; 0 where that is unset
+  bool ask_route = true;            // for each packet, by which uplink it goes; else by those above
   bool ethernet = true;             // the device that it is attached to has MAC headers
 };
 /// Throws Error{kernel} with the verifier's last lines.

@@ -12,83 +12,12 @@
 // device open; decap returns UNSPEC, so that the stack puts fragments together and gives the packet to a socket.
 // Constants are burnt in when a program is loaded: each BURNT(n) is a 64-bit load with a number that the loader replaces.
 // A branch that such a constant decides is no part of the program that runs.
-#include <linux/bpf.h>
-#include <linux/types.h>
-
+#include "common.h"
 #include "tunnel_abi.h"
 
-#define BURNT(slot)                                                                         \
-  ({                                                                                        \
-    __u64 burnt_value_;                                                                     \
-    asm("%0 = %1 ll" : "=r"(burnt_value_) : "i"(KNET_BURNT_MARK | (unsigned long long)(slot))); \
-    burnt_value_;                                                                           \
-  })
-#define SECTION(name) __attribute__((section(name), used))
-#define inlined static inline __attribute__((always_inline))
-#define swap16(value) __builtin_bswap16(value)
-#define swap32(value) __builtin_bswap32(value)
-#define rare(condition) __builtin_expect(!!(condition), 0)
-
-static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
-static long (*skb_store_bytes)(void *skb, __u32 offset, const void *from, __u32 size, __u64 flags) =
-    (void *)BPF_FUNC_skb_store_bytes;
-static long (*skb_load_bytes)(const void *skb, __u32 offset, void *to, __u32 size) = (void *)BPF_FUNC_skb_load_bytes;
-static long (*l3_csum_replace)(void *skb, __u32 offset, __u64 from, __u64 to, __u64 size) =
-    (void *)BPF_FUNC_l3_csum_replace;
-static long (*skb_pull_data)(void *skb, __u32 size) = (void *)BPF_FUNC_skb_pull_data;
-static long (*skb_change_head)(void *skb, __u32 size, __u64 flags) = (void *)BPF_FUNC_skb_change_head;
-static long (*skb_adjust_room)(void *skb, __s32 size, __u32 mode, __u64 flags) = (void *)BPF_FUNC_skb_adjust_room;
-static long (*csum_level)(void *skb, __u64 what) = (void *)BPF_FUNC_csum_level;
-static long (*fib_lookup)(void *skb, struct bpf_fib_lookup *route, int size, __u32 flags) =
-    (void *)BPF_FUNC_fib_lookup;
-static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
-static long (*redirect_neigh)(__u32 ifindex, void *nexthop, int size, __u64 flags) =
-    (void *)BPF_FUNC_redirect_neigh;
-static __u32 (*get_hash)(void *skb) = (void *)BPF_FUNC_get_hash_recalc;
-
-// linux/pkt_cls.h, if_ether.h, in.h, socket.h: the numbers alone, without the C library's headers behind them.
-enum { TC_UNSPEC = -1, TC_OK = 0, TC_SHOT = 2 };
-enum { ETH_IP = 0x0800, ETH_IPV6 = 0x86dd, ETH_BYTES = 14 };
-enum { PROTO_IPIP = 4, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_IPV6 = 41 };
-enum { FAMILY_INET = 2, FAMILY_INET6 = 10 };
 enum { ECN_MASK = 3, ECN_NOT = 0, ECN_ECT1 = 1, ECN_ECT0 = 2, ECN_CE = 3 };
 enum { HOP_LIMIT = 64 };
-// A path takes a packet of this size without being asked (RFC 791, RFC 8200 5): for smaller ones the MTU is not looked up.
-enum { ALWAYS_FITS4 = 576, ALWAYS_FITS6 = 1280 };
 
-struct ipv4 {
-  __u8 version_ihl;
-  __u8 tos;
-  __u16 total;
-  __u16 id;
-  __u16 fragment;
-  __u8 ttl;
-  __u8 protocol;
-  __u16 check;
-  __u32 source;
-  __u32 destination;
-};
-struct ipv6 {
-  __u8 version_class;
-  __u8 class_flow;
-  __u16 flow;
-  __u16 payload;
-  __u8 next;
-  __u8 hops;
-  __u64 source[2];
-  __u64 destination[2];
-} __attribute__((packed, aligned(2)));
-struct udp {
-  __u16 source;
-  __u16 destination;
-  __u16 length;
-  __u16 check;
-};
-struct ethernet {
-  __u8 to[6];
-  __u8 from[6];
-  __u16 type;
-};
 struct outer4 {
   struct ethernet mac;
   struct ipv4 ip;
@@ -111,51 +40,6 @@ inlined int pass(int verdict, __u32 what, __u32 bytes) {
   return verdict;
 }
 
-/// The packet's two ends. Read as pointers, by hand: of C's 32-bit fields a compiler may keep the halves, which the verifier
-/// takes for numbers.
-inlined void *begin_of(struct __sk_buff *skb) {
-  void *at;
-  asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, data)));
-  return at;
-}
-inlined void *end_of(struct __sk_buff *skb) {
-  void *at;
-  asm volatile("%0 = *(u32 *)(%1 + %2)" : "=r"(at) : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, data_end)));
-  return at;
-}
-
-/// Makes `name` point to what lies `offset` bytes into the packet, of which `size` bytes in all are to be in one piece; else
-/// does `otherwise`. Pointers from before are void.
-#define POINT(name, offset, size, otherwise)                                    \
-  do {                                                                          \
-    void *begin_ = begin_of(skb);                                               \
-    if (begin_ + (size) > end_of(skb)) {                                        \
-      skb_pull_data(skb, (size));                                               \
-      begin_ = begin_of(skb);                                                   \
-      if (begin_ + (size) > end_of(skb)) otherwise;                             \
-    }                                                                           \
-    name = begin_ + (offset);                                                   \
-  } while (0)
-
-inlined __u16 fold(__u32 sum) {
-  sum = (sum & 0xffff) + (sum >> 16);
-  return (sum & 0xffff) + (sum >> 16);
-}
-inlined __u32 halves(__u32 value) { return (value & 0xffff) + (value >> 16); }
-/// 0xffff for a header (without options) that arrived as it was sent.
-inlined __u32 header_sum(const struct ipv4 *ip) {
-  const __u32 *words = (const void *)ip;
-  return fold(halves(words[0]) + halves(words[1]) + halves(words[2]) + halves(words[3]) + halves(words[4]));
-}
-
-/// How long the packet is that goes over the wire: of a super-packet its longest segment.
-inlined __u32 longest(struct __sk_buff *skb, __u32 bytes, __u32 transport_at, __u32 header, __u8 protocol) {
-  __u8 offset = 0;
-  if (!skb->gso_size) return bytes;
-  if (protocol == PROTO_TCP) skb_load_bytes(skb, transport_at + 12, &offset, 1);
-  return header + (protocol == PROTO_TCP ? (offset >> 4) * 4 : 8) + skb->gso_size;
-}
-
 // --- encap
 
 /// Room for the outer header, and an Ethernet header before it: redirect_neigh drops a packet without. `before` and
@@ -163,6 +47,30 @@ inlined __u32 longest(struct __sk_buff *skb, __u32 bytes, __u32 transport_at, __
 inlined int make_room(struct __sk_buff *skb, __u32 size, __u64 flags) {
   if (BURNT(KNET_PORT)) flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
   return skb_adjust_room(skb, size, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO | flags);
+}
+
+/// Where the outer packet goes.
+struct way {
+  __u32 uplink;
+  struct bpf_redir_neigh hop;  // family 0: as the kernel finds it
+};
+
+/// As if the outer packet had come in on the tunnel's device: by the route to the peer, over whichever uplink. 0, or why
+/// userspace gets it, which answers if there is no way at all.
+inlined int find_way(struct __sk_buff *skb, struct bpf_fib_lookup *route, struct way *way) {
+  const long result = fib_lookup(skb, route, sizeof *route, 0);
+  if (result == BPF_FIB_LKUP_RET_FRAG_NEEDED) return KNET_TOO_BIG;
+  if (result && result != BPF_FIB_LKUP_RET_NO_NEIGH) return KNET_UNUSUAL;
+  // Kernels before 5.12 do not tell the device of a neighbour that is yet to be found.
+  if (route->ifindex == BURNT(KNET_TUNNEL)) return 0;
+  way->uplink = route->ifindex;
+  way->hop.nh_family = route->family;
+  __builtin_memcpy(way->hop.ipv6_nh, route->ipv6_dst, sizeof way->hop.ipv6_nh);  // IPv4's lies in the same place
+  return 0;
+}
+
+inlined int leave_by(struct way *way) {
+  return way->hop.nh_family ? redirect_neigh(way->uplink, &way->hop, sizeof way->hop, 0) : redirect_neigh(way->uplink, 0, 0, 0);
 }
 
 inlined int encap4(struct __sk_buff *skb) {
@@ -186,14 +94,15 @@ inlined int encap4(struct __sk_buff *skb) {
   const __u16 port = peer->port;
 
   const __u32 wire = longest(skb, bytes, mac + inner_header, inner_header, inner_protocol) + header;
-  if (wire > ALWAYS_FITS4) {
-    struct bpf_fib_lookup route = {.family = FAMILY_INET, .ifindex = BURNT(KNET_UPLINK4)};
+  struct way way = {.uplink = BURNT(KNET_UPLINK4)};
+  if (BURNT(KNET_ASK_ROUTE)) {
+    struct bpf_fib_lookup route = {.family = FAMILY_INET, .ifindex = BURNT(KNET_TUNNEL)};
     route.tot_len = wire > 0xffff ? 0xffff : wire;
     route.l4_protocol = BURNT(KNET_PORT) ? PROTO_UDP : PROTO_IPIP;
     route.ipv4_src = BURNT(KNET_LOCAL4);
     route.ipv4_dst = to;
-    if (fib_lookup(skb, &route, sizeof route, BPF_FIB_LOOKUP_OUTPUT) == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-      return pass(TC_OK, KNET_TOO_BIG, bytes);
+    const int left = find_way(skb, &route, &way);
+    if (left) return pass(TC_OK, left, bytes);
   }
   // Refused for what is a tunnel's packet already and not yet cut into segments.
   if (make_room(skb, header, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4)) return pass(TC_OK, KNET_UNUSUAL, bytes);
@@ -222,7 +131,7 @@ inlined int encap4(struct __sk_buff *skb) {
   }
   skb->mark = 0;  // is about the inner packet's way
   count(KNET_ENCAPSULATED, bytes);
-  return redirect_neigh(BURNT(KNET_UPLINK4), 0, 0, 0);
+  return leave_by(&way);
 }
 
 inlined int encap6(struct __sk_buff *skb) {
@@ -248,15 +157,16 @@ inlined int encap6(struct __sk_buff *skb) {
   out.udp.destination = peer->port;
 
   const __u32 wire = longest(skb, bytes, mac + sizeof *inner, sizeof *inner, inner_protocol) + header;
-  if (wire > ALWAYS_FITS6) {
-    struct bpf_fib_lookup route = {.family = FAMILY_INET6, .ifindex = BURNT(KNET_UPLINK6)};
+  struct way way = {.uplink = BURNT(KNET_UPLINK6)};
+  if (BURNT(KNET_ASK_ROUTE)) {
+    struct bpf_fib_lookup route = {.family = FAMILY_INET6, .ifindex = BURNT(KNET_TUNNEL)};
     const __u64 local[2] = {BURNT(KNET_LOCAL6), BURNT(KNET_LOCAL6 + 1)};
     route.tot_len = wire > 0xffff ? 0xffff : wire;
     route.l4_protocol = BURNT(KNET_PORT) ? PROTO_UDP : PROTO_IPV6;
     __builtin_memcpy(route.ipv6_src, local, sizeof local);
     __builtin_memcpy(route.ipv6_dst, out.ip.destination, sizeof out.ip.destination);
-    if (fib_lookup(skb, &route, sizeof route, BPF_FIB_LOOKUP_OUTPUT) == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-      return pass(TC_OK, KNET_TOO_BIG, bytes);
+    const int left = find_way(skb, &route, &way);
+    if (left) return pass(TC_OK, left, bytes);
   }
   // A flow keeps its path, and flows part (RFC 6438).
   const __u32 hash = get_hash(skb);
@@ -284,7 +194,7 @@ inlined int encap6(struct __sk_buff *skb) {
   }
   skb->mark = 0;
   count(KNET_ENCAPSULATED, bytes);
-  return redirect_neigh(BURNT(KNET_UPLINK6), 0, 0, 0);
+  return leave_by(&way);
 }
 
 SECTION("tc/encap") int encap(struct __sk_buff *skb) {

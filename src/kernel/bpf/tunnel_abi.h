@@ -3,10 +3,7 @@
    Plain C, for both. Addresses and ports are in network order. */
 #pragma once
 
-#include <linux/types.h>
-
-/* A 64-bit load of this number plus a slot is replaced by the slot's value ("knet"). */
-#define KNET_BURNT_MARK 0x6b6e657400000000ull
+#include "abi.h"
 
 enum knet_slot {
   KNET_PEERS4,     /* map */
@@ -19,6 +16,7 @@ enum knet_slot {
   KNET_LOCAL6,     /* its two halves, as they lie in memory */
   KNET_LOCAL6_END,
   KNET_PORT,       /* UDP; 0: no UDP, IP in IP */
+  KNET_ASK_ROUTE,  /* 1: the uplink is whichever the route says, the one above only where that does not tell */
   KNET_MAC_BYTES,  /* before the IP header on the device that the program stands on: 14 or 0 */
   KNET_SLOTS
 };
@@ -44,11 +42,7 @@ struct knet_peer6 {
   __u16 zero[2];
 };
 
-/* Per-CPU array, by enum knet_counted. */
-struct knet_count {
-  __u64 packets;
-  __u64 bytes;
-};
+/* Per-CPU array of struct knet_count. */
 enum knet_counted {
   KNET_ENCAPSULATED,
   KNET_DECAPSULATED,
