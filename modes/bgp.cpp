@@ -12,6 +12,7 @@
 #include "modes/common/encap.h"
 #include "modes/common/next_hops.h"
 #include "modes/common/plain.h"
+#include "modes/common/shortcut.h"
 #include "modes/common/tun.h"
 #include "modes/common/vtep.h"
 
@@ -22,6 +23,7 @@ namespace {
 constexpr std::string_view kEncaps[] = {"ipip", "none", "vxlan"};
 
 constexpr OptionSpec kOptions[] = {
+    kShortcutOption,
     {"DirectRouting", OptionType::boolean, "true", 0, 0,
      "with Encap: plain routes to nodes on the same link; false: the tunnel to every node", true},
     {"Encap", OptionType::text, "none", 0, 0,
@@ -125,15 +127,17 @@ class Bgp : public Mode {
   bool carries(Family) const override { return true; }
   bool asks_kernel() const override { return true; }
   bool asks_host_routes() const override { return true; }
+  bool takes_shortcuts(const NetworkConfig& config) const override { return encap_of(config) == nullptr; }
 
   std::optional<std::string> unsupported(const KernelFeatures& kernel, const NetworkConfig& config) const override {
     const Mode* by = encap_of(config);
     const auto why = by != nullptr ? by->unsupported(kernel, carrier_config(config, *by)) : std::nullopt;
+    if (by == nullptr) return shortcut_unsupported(kernel, config);
     return why ? std::optional(fmt::format("Encap {}: {}", by->name(), *why)) : std::nullopt;
   }
   Datapath datapath(const KernelFeatures& kernel, const NetworkConfig& config) const override {
     const Mode* by = encap_of(config);
-    return by != nullptr ? by->datapath(kernel, carrier_config(config, *by)) : Datapath{};
+    return by != nullptr ? by->datapath(kernel, carrier_config(config, *by)) : shortcut_datapath(kernel, config);
   }
   std::string wire(const NetworkConfig& config) const override {
     const Mode* by = encap_of(config);
@@ -165,6 +169,7 @@ class Bgp : public Mode {
   void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan, Receive receive,
                ModeState& out) const override {
     if (receive == Receive::yes && config.enable_v4) loosen_uplink(view.self, out);
+    if (takes_shortcuts(config)) add_shortcuts(view, config, out);
     for (const Family family : kFamilies)
       if (enabled(config, family) && !uplink_of(view.self, family).dev)
         out.blocker(fmt::format("bgp: this node has no IPv{} uplink", static_cast<int>(family)));

@@ -2,10 +2,13 @@
 #include <fmt/core.h>
 
 #include "modes/common/plain.h"
+#include "modes/common/shortcut.h"
 
 namespace knet {
 
 namespace {
+
+constexpr OptionSpec kOptions[] = {kShortcutOption};
 
 class HostGw : public Mode {
  public:
@@ -15,11 +18,18 @@ class HostGw : public Mode {
     return "A route to each peer's subnet by way of that peer's address: no tunnel, the full MTU, the least cost. "
            "Every node "
            "must be on the same link (layer 2); a peer that isn't is named and left out. The announced address must be "
-           "the interface's own: behind NAT use vxlan.";
+           "the interface's own: behind NAT use vxlan. TCP connections that conntrack knows as established, and no NAT changes, pass "
+           "the stack by in a BPF program (Datapath).";
   }
-  std::span<const OptionSpec> options() const override { return {}; }
+  std::span<const OptionSpec> options() const override { return kOptions; }
   bool carries(Family) const override { return true; }
-  std::optional<std::string> unsupported(const KernelFeatures&, const NetworkConfig&) const override { return std::nullopt; }
+  bool takes_shortcuts(const NetworkConfig&) const override { return true; }
+  std::optional<std::string> unsupported(const KernelFeatures& kernel, const NetworkConfig& config) const override {
+    return shortcut_unsupported(kernel, config);
+  }
+  Datapath datapath(const KernelFeatures& kernel, const NetworkConfig& config) const override {
+    return shortcut_datapath(kernel, config);
+  }
   ModeMtu mtu(const NetworkConfig& config, const LocalNode& self) const override { return plain_mtu(config, self); }
   LeaseData announce(const NetworkConfig&, const LocalNode&) const override { return {"host-gw", {}}; }
   void check_peer(const Lease& lease) const override { check_peer_addresses(lease); }
@@ -27,6 +37,7 @@ class HostGw : public Mode {
   void desired(const ClusterView& view, const NetworkConfig& config, PeerSpan peers, Receive receive,
                ModeState& out) const override {
     if (receive == Receive::yes && config.enable_v4) loosen_uplink(view.self, out);
+    add_shortcuts(view, config, out);
     for (const Family family : {Family::v4, Family::v6}) {
       if (!enabled(config, family)) continue;
       const Uplink& uplink = uplink_of(view.self, family);

@@ -165,6 +165,8 @@ std::string verdict(const BenchResult& result) {
   return text + "; " + noise(result) + ".";
 }
 
+constexpr std::string_view kRawMeans = "raw: one veth pair between two namespaces, no node in between; host-gw/kernel: plain routes, by the stack.";
+
 void print_result(const BenchResult& result, const Circumstances& now, bool wide) {
   print_figures(result, wide);
   print_ratios(result, "TO HOST-GW (MIN-MAX)", false);
@@ -173,7 +175,7 @@ void print_result(const BenchResult& result, const Circumstances& now, bool wide
   print("\n");
   for (size_t i = 0; i < result.paths.size(); ++i)
     if (!result.paths[i].failed.empty()) print(fmt::format("{} FAILED: {}\n", result.plan.paths[i].name, result.paths[i].failed));
-  print(fmt::format("{}\n{}\n", verdict(result), now.line()));
+  print(fmt::format("{}\n{}\n{}\n", verdict(result), kRawMeans, now.line()));
 }
 
 Json as_json(const std::optional<Spread>& values) {
@@ -238,6 +240,7 @@ int show_plan(const BenchPlan& plan, const OutputFlag& output) {
     table.add({path.name, path.mode, path.datapath, path.mode.empty() ? "" : path.masquerade ? "on" : "off"});
   print(table);
   print_left_out(plan);
+  print(fmt::format("\n{}", kRawMeans));
   print(fmt::format("\n{} would be measured in about {} s: {}\n", count_of(plan.paths.size(), "path"), seconds, bench_command(plan.words)));
   return kExitOk;
 }

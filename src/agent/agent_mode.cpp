@@ -135,7 +135,7 @@ void AgentLoop::reap_modes() {
 }
 
 void AgentLoop::ask_kernel(ClusterView& view) {
-  if (!kernel_ && asks_kernel(view)) kernel_ = probe_kernel();
+  if (!kernel_ && asks_kernel(view)) kernel_ = probe_kernel(Probe::quick);
   if (kernel_)
     view.self.kernel = *kernel_;
   else
@@ -217,8 +217,12 @@ void AgentLoop::follow_with_services() {
 void AgentLoop::tell_what_runs() {
   tell_at_.reset();
   if (!config_) return;
-  const KernelFeatures kernel = kernel_ ? *kernel_ : probe_kernel();
+  // Now whole: what was no condition for the start may be taken from here on.
+  const KernelFeatures kernel = probe_kernel();
   if (!kernel.known) return;
+  kernel_ = kernel;
+  view_dirty_ = true;
+  at_once();
   runs_here_.clear();
   for (const Mode* mode : mode_registry().all()) {
     const auto why = mode->unsupported(kernel, config_->as_mode(mode->name()));

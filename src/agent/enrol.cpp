@@ -107,7 +107,11 @@ bool asks_kernel(const ClusterView& view) {
 
 void ask_kernel(ClusterView& view) {
   view.self.kernel.known = false;
-  if (asks_kernel(view)) view.self.kernel = probe_kernel();
+  const auto modes = mode_registry().all();
+  const bool shortcuts = std::any_of(modes.begin(), modes.end(), [&](const Mode* mode) {
+    return takes_part(view, *mode) && mode->takes_shortcuts(view.config.as_mode(mode->name()));
+  });
+  if (shortcuts || asks_kernel(view)) view.self.kernel = probe_kernel(shortcuts ? Probe::whole : Probe::quick);
 }
 
 NodeRecord node_record(const LocalNode& self, const NodeSpec* spec) {
@@ -153,7 +157,7 @@ Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane
   enrolment.self = describe_self(identity, settings, enrolment.config, observed, ask_reach(plane, settings.uplink),
                                  &enrolment.choice);
   know_wireguard_key(enrolment.self, paths, enrolment.config, options.keep ? MakeKey::yes : MakeKey::no);
-  enrolment.self.kernel = probe_kernel();
+  enrolment.self.kernel = probe_kernel(Probe::quick);
   if (auto why = mode.unsupported(enrolment.self.kernel, enrolment.config))
     fail(ErrorKind::unsupported, "mode {} can't run here: {}", mode.name(), *why);
 

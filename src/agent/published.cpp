@@ -10,6 +10,7 @@
 #include "core/compose.h"
 #include "kernel/bpf_tunnel.h"
 #include "kernel/linux_plane.h"
+#include "kernel/shortcut.h"
 
 namespace knet {
 namespace {
@@ -36,6 +37,13 @@ void add_bpf_counters(StatusSnapshot& status) {
       add(counter.dropped ? "dropped" : "passed", "packets", counter.packets);
     }
   }
+}
+
+void add_shortcut_counters(StatusSnapshot& status) {
+  const Shortcuts::Taken taken = read_shortcut_counters();
+  if (taken.packets == 0) return;
+  status.mode_counters.emplace_back("shortcut_packets", taken.packets);
+  status.mode_counters.emplace_back("shortcut_bytes", taken.bytes);
 }
 
 }  // namespace
@@ -68,6 +76,7 @@ StatusSnapshot Published::status() const {
       for (auto& gauge : service->gauges()) status.mode_gauges.push_back(std::move(gauge));
     }
   if (state->desired && !state->desired->net.filters.empty()) add_bpf_counters(status);
+  if (state->desired && !state->desired->net.shortcuts.empty()) add_shortcut_counters(status);
   std::sort(status.mode_counters.begin(), status.mode_counters.end());
   std::sort(status.mode_gauges.begin(), status.mode_gauges.end());
   return status;

@@ -177,7 +177,8 @@ void Reconciler::note_lacking(const Plan& plan, const std::vector<ObjectRef>& he
     if (kinds.test(kind)) lacking_[kind] = {};
   looked_ |= kinds;
   const auto note = [&](const ObjectRef& object, bool foreign) {
-    if (object.observed) return;
+    // Without a shortcut everything works as with it.
+    if (object.observed || object.kind == Kind::shortcut) return;
     const Origin origin = origin_of(plan, object);
     Lacking& lacking = lacking_[static_cast<size_t>(object.kind)];
     if (origin.peer == Origin::kNoPeer || object.kind == Kind::tunnel_peer) lacking.of_modes.push_back(origin.producer);

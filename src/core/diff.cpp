@@ -23,6 +23,8 @@ enum Slot : size_t {
   kRoutes,
   kForwardAccepts,
   kNftTables,
+  kShortcuts,  // when everything that they go by stands
+  kDropShortcuts,
   kDropNftTables,
   kDropForwardAccepts,
   kDropRoutes,
@@ -45,6 +47,8 @@ constexpr std::array<std::string_view, kSlots> kSlotNames = {"remove links for r
                                                              "routes",
                                                              "forward accepts",
                                                              "nft tables",
+                                                             "shortcuts",
+                                                             "remove shortcuts",
                                                              "remove nft tables",
                                                              "remove forward accepts",
                                                              "remove routes",
@@ -81,7 +85,7 @@ class Diff {
       slots_[link.early ? kMakeRoom : drop ? kDropLinks : kLinks].push_back(link.op);
     }
     plan_.foreign = devices_.foreign;
-    static_assert(kKinds == 13, "a new kind is walked here, or nothing is ever planned for it");
+    static_assert(kKinds == 14, "a new kind is walked here, or nothing is ever planned for it");
     walk<Sysctl>(kSysctls, kSlots);
     walk<Address>(kAddresses, kDropAddresses);
     walk<Neighbor>(kNeighbors, kDropNeighbors);
@@ -94,6 +98,7 @@ class Diff {
     walk<Route>(kRoutes, kDropRoutes);
     walk<ForwardAccept>(kForwardAccepts, kDropForwardAccepts);
     walk<NftTable>(kNftTables, kDropNftTables);
+    walk<Shortcut>(kShortcuts, kDropShortcuts);
     for (size_t slot = 0; slot < kSlots; ++slot)
       if (!slots_[slot].empty()) plan_.stages.push_back({kSlotNames[slot], std::move(slots_[slot])});
     plan_.waiting = devices_.waiting();
@@ -131,6 +136,8 @@ class Diff {
     }
     if constexpr (std::is_same_v<T, Route>)
       if (Ownership::is_pod_link(seen.dev.view()) && seen.dst.is_host()) return false;
+    if constexpr (std::is_same_v<T, Shortcut>)
+      if (seen.hindered) return false;
     return owns(seen);
   }
 
@@ -160,6 +167,7 @@ class Diff {
   static bool differs(const TunnelPeer& want, const TunnelPeer& seen) {
     return want.outer != seen.outer || want.port != seen.port || want.by_user != seen.by_user;
   }
+  static bool differs(const Shortcut&, const Shortcut& seen) { return !seen.intact && !seen.hindered; }
   static bool differs(const PodMtu& want, const PodMtu& seen) { return seen.mtu > want.mtu; }
   static bool differs(const Nexthop& want, const Nexthop& seen) { return want.onlink != seen.onlink; }
   static bool differs(const Route& want, const Route& seen) {

@@ -49,6 +49,11 @@ void ModeState::add(const TunnelPeer& entry, uint32_t peer) {
   out_.net.tunnel_peers.back().origin = {producer_, peer};
 }
 
+void ModeState::add(Shortcut shortcut) {
+  shortcut.origin = {producer_, Origin::kNoPeer};
+  out_.net.shortcuts.push_back(shortcut);
+}
+
 void ModeState::add(TunnelPump pump) {
   pump.producer = producer_;
   std::sort(pump.peers.begin(), pump.peers.end(),

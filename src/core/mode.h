@@ -48,6 +48,7 @@ class ModeState {
   void add(WireguardPeer peer_entry, uint32_t peer);
   void add(Filter filter);  // its digest is filled in
   void add(const TunnelPeer& peer_entry, uint32_t peer);
+  void add(Shortcut shortcut);
   /// What userspace carries, or answers for where the kernel's path passes a packet on. One for each device.
   void add(TunnelPump pump);
   /// Nothing of this kind is removed as unwanted as long as this is said (after a start, until all is learned again).
@@ -126,6 +127,11 @@ class Mode {
   virtual std::optional<std::string> unsupported(const KernelFeatures& kernel, const NetworkConfig& config) const = 0;
   /// Whether planning looks at LocalNode::kernel: it is probed only then.
   virtual bool asks_kernel() const { return false; }
+  /// Whether its plain routes may be taken past the stack: the kernel is asked for that after the start.
+  virtual bool takes_shortcuts(const NetworkConfig& config) const {
+    (void)config;
+    return false;
+  }
   virtual Datapath datapath(const KernelFeatures& kernel, const NetworkConfig& config) const {
     (void)kernel, (void)config;
     return {};

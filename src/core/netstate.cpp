@@ -29,7 +29,7 @@ DevName::DevName(std::string_view name) {
 std::string_view to_string(Kind kind) {
   static constexpr std::string_view names[kKinds] = {
       "link",    "address", "sysctl",  "neighbor", "fdb",            "wireguard peer", "filter", "tunnel peer",
-      "pod mtu", "nexthop", "route",   "forward accept", "nft table"};
+      "shortcut", "pod mtu", "nexthop", "route", "forward accept", "nft table"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -180,6 +180,8 @@ std::string describe(const TunnelPeer& peer) {
   return fmt::format("tunnel peer {} dev {} to {}{}", peer.inner.str(), peer.dev.view(),
                      outer_text(peer.outer, peer.port), peer.by_user ? ", by userspace" : "");
 }
+
+std::string describe(const Shortcut& shortcut) { return fmt::format("shortcut dev {}", shortcut.dev.view()); }
 
 std::string describe(const PodMtu& pod) { return fmt::format("pod link {} mtu {}", pod.dev.view(), pod.mtu); }
 

@@ -43,13 +43,14 @@ enum class Kind : uint8_t {
   wireguard_peer,
   filter,
   tunnel_peer,
+  shortcut,
   pod_mtu,
   nexthop,
   route,
   forward_accept,
   nft_table
 };
-inline constexpr size_t kKinds = 13;
+inline constexpr size_t kKinds = 14;
 using Kinds = std::bitset<kKinds>;
 inline Kinds only(Kind kind) { return Kinds{}.set(static_cast<size_t>(kind)); }
 inline Kinds all_kinds() { return Kinds{}.set(); }
@@ -218,6 +219,19 @@ struct TunnelPeer {
   Key key() const { return {dev, inner}; }
 };
 
+/// A program at a device's ingress that carries established TCP connections past the stack, by the stack's own routes
+/// (src/kernel/shortcut.h).
+struct Shortcut {
+  static constexpr Kind kKind = Kind::shortcut;
+  DevName dev;
+  // observed only, never compared with a desired one's:
+  bool intact = true;        // false: another knet's, or what it needs besides is not there
+  bool hindered = false;     // there is none, since it would pass by filters of somebody else's that stand there
+  Origin origin;
+  using Key = DevName;
+  const Key& key() const { return dev; }
+};
+
 /// The MTU of a pod's interface, both ends of its veth: lowered in place, never raised, never removed.
 struct PodMtu {
   static constexpr Kind kKind = Kind::pod_mtu;
@@ -320,6 +334,7 @@ struct NetState {
   std::vector<WireguardPeer> wireguard_peers;
   std::vector<Filter> filters;
   std::vector<TunnelPeer> tunnel_peers;
+  std::vector<Shortcut> shortcuts;
   std::vector<PodMtu> pod_mtus;
   std::vector<Nexthop> nexthops;
   std::vector<Route> routes;
@@ -347,6 +362,7 @@ void for_each_kind(State& state, Visit&& visit) {
   visit(state.wireguard_peers);
   visit(state.filters);
   visit(state.tunnel_peers);
+  visit(state.shortcuts);
   visit(state.pod_mtus);
   visit(state.nexthops);
   visit(state.routes);
@@ -373,6 +389,7 @@ std::string describe(const FdbEntry&);
 std::string describe(const WireguardPeer&);
 std::string describe(const Filter&);
 std::string describe(const TunnelPeer&);
+std::string describe(const Shortcut&);
 std::string describe(const PodMtu&);
 std::string describe(const Nexthop&);
 std::string describe(const Route&);
@@ -387,6 +404,7 @@ template <> inline std::vector<FdbEntry>& NetState::of() { return fdb; }
 template <> inline std::vector<WireguardPeer>& NetState::of() { return wireguard_peers; }
 template <> inline std::vector<Filter>& NetState::of() { return filters; }
 template <> inline std::vector<TunnelPeer>& NetState::of() { return tunnel_peers; }
+template <> inline std::vector<Shortcut>& NetState::of() { return shortcuts; }
 template <> inline std::vector<PodMtu>& NetState::of() { return pod_mtus; }
 template <> inline std::vector<Nexthop>& NetState::of() { return nexthops; }
 template <> inline std::vector<Route>& NetState::of() { return routes; }

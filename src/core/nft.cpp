@@ -23,6 +23,7 @@ struct ExprText {
   }
   void operator()(const NftMarkIs& e) const { out += fmt::format("mark {:#x} {:#x}", e.mask, e.value); }
   void operator()(const NftProtocolIs& e) const { out += fmt::format("protocol {} {}", e.negate, e.protocol); }
+  void operator()(const NftEstablished&) const { out += "established"; }
   void operator()(const NftUdpPortIs& e) const { out += fmt::format("udp port {}", e.port); }
   void operator()(const NftCounter&) const { out += "counter"; }
   void operator()(const NftAccept&) const { out += "accept"; }

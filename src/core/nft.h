@@ -38,6 +38,7 @@ struct NftProtocolIs {  // meta l4proto [!=] protocol
 struct NftUdpPortIs {  // udp dport; stands behind NftProtocolIs{17}
   uint16_t port = 0;
 };
+struct NftEstablished {};  // ct state established,related
 struct NftCounter {};
 struct NftAccept {};
 struct NftDrop {};
@@ -47,7 +48,7 @@ struct NftMasquerade {
 };
 
 using NftExpr = std::variant<NftAddressIn, NftInterfaceIs, NftMulticastDestination, NftMarkIs, NftProtocolIs,
-                             NftUdpPortIs, NftCounter, NftAccept, NftDrop, NftReturn, NftMasquerade>;
+                             NftUdpPortIs, NftEstablished, NftCounter, NftAccept, NftDrop, NftReturn, NftMasquerade>;
 
 struct NftRule {
   std::string key;  // shown by `nft list` as the comment "knet:<key>"

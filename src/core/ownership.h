@@ -31,6 +31,7 @@ struct Ownership {
   bool owns(const FdbEntry& entry, const NetState& observed) const;
   bool owns(const WireguardPeer& peer, const NetState& observed) const;
   bool owns(const Filter& filter) const { (void)filter; return true; }  // observed only where it carries our name
+  bool owns(const Shortcut& shortcut) const { (void)shortcut; return true; }  // observed only where the program has our name
   bool owns(const TunnelPeer& peer) const { (void)peer; return true; }  // observed only in maps of our filters
   bool owns(const Nexthop& nexthop) const;
   bool owns(const Route& route) const;

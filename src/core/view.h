@@ -34,6 +34,8 @@ struct KernelFeatures {
   bool bpf = false;        // programs of type sched_cls load
   bool bpf_tunnel = false; // the tunnels' own programs load and pass a packet self-test (BPF_PROG_TEST_RUN)
   std::string bpf_why;     // what refused, if bpf_tunnel is false: "BPF_PROG_LOAD: Operation not permitted"
+  bool shortcut = false;   // established TCP can be carried past the stack (src/kernel/shortcut.h)
+  std::string shortcut_why;  // what it lacks, if it can't: "this kernel has no tcx (kernel 6.6)"; empty too if not asked
   std::string release;     // uname -r
   bool operator==(const KernelFeatures&) const = default;
 };

@@ -4,12 +4,14 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/if_link.h>
+#include <linux/if_tun.h>
 #include <linux/if_tunnel.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -26,6 +28,7 @@
 #include "kernel/netlink.h"
 #include "kernel/nft_render.h"
 #include "kernel/rtnl_read.h"
+#include "kernel/shortcut.h"
 
 namespace knet {
 
@@ -103,6 +106,15 @@ bool can_load_bpf() {
   return static_cast<bool>(fd);
 }
 
+/// Something else may stand there, and a container may be refused it. Who could not make a device anyway is told by that
+/// refusal that there is one.
+bool has_tun() {
+  const Fd fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+  if (!fd) return (errno == EACCES || errno == EPERM) && !may_change_network();
+  unsigned int features = 0;
+  return ioctl(fd.get(), TUNGETFEATURES, &features) == 0;
+}
+
 [[noreturn]] void probe_in_child(int out, bool try_ipip) {
   if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) _exit(1);
   try {
@@ -131,7 +143,7 @@ bool may_change_network() {
   return (strtoull(status->c_str() + at + kKey.size(), nullptr, 16) >> kCapNetAdmin & 1) != 0;
 }
 
-KernelFeatures probe_kernel() {
+KernelFeatures probe_kernel(Probe probe) {
   KernelFeatures features;
   utsname names{};
   if (uname(&names) == 0) features.release = names.release;
@@ -160,11 +172,13 @@ KernelFeatures probe_kernel() {
     features.nf_tables = found.nf_tables;
   }
   features.ipip = ipip.value_or(features.known && found.ipip);
-  // A refusal by permissions says that it is there.
-  features.tun = Fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC)) || errno == EACCES || errno == EPERM;
+  features.tun = has_tun();
   features.bpf = can_load_bpf();
   features.bpf_why = try_bpf_tunnel();
   features.bpf_tunnel = features.bpf_why.empty();
+  if (probe == Probe::quick) return features;
+  features.shortcut_why = try_shortcut();
+  features.shortcut = features.shortcut_why.empty();
   return features;
 }
 

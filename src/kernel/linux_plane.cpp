@@ -11,6 +11,7 @@
 #include "kernel/plane_state.h"
 #include "kernel/rtnl.h"
 #include "kernel/rtnl_read.h"
+#include "kernel/shortcut.h"
 #include "kernel/sysctl.h"
 
 namespace knet {
@@ -43,7 +44,8 @@ Observed LinuxPlane::State::observe(Kinds kinds) {
     if (whole && wants(kinds, kind)) seen.complete.set(static_cast<size_t>(kind));
   };
   Kinds by_device = only(Kind::link) | only(Kind::address) | only(Kind::neighbor) | only(Kind::fdb) |
-                    only(Kind::wireguard_peer) | only(Kind::filter) | only(Kind::tunnel_peer) | only(Kind::pod_mtu) |
+                    only(Kind::wireguard_peer) | only(Kind::filter) | only(Kind::tunnel_peer) |
+                    only(Kind::shortcut) | only(Kind::pod_mtu) |
                     only(Kind::nexthop) | only(Kind::route);
   if ((kinds & by_device).any()) {
     std::vector<Link> links;
@@ -61,6 +63,11 @@ Observed LinuxPlane::State::observe(Kinds kinds) {
       if (wants(kinds, Kind::filter)) net.filters = tunnels.filters();
       done(Kind::filter, whole);
       if (wants(kinds, Kind::tunnel_peer)) done(Kind::tunnel_peer, tunnels.peers(net.tunnel_peers) && whole);
+    }
+    if (wants(kinds, Kind::shortcut)) {
+      const Shortcuts shortcuts(route, index);
+      net.shortcuts = shortcuts.found();
+      done(Kind::shortcut, shortcuts.whole() && named);
     }
     done(Kind::pod_mtu, named);
     if (wants(kinds, Kind::pod_mtu))

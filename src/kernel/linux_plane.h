@@ -47,7 +47,9 @@ class LinuxPlane : public Plane {
 };
 
 /// Probes without changing anything that stays (a scratch network namespace where it needs to make devices).
-KernelFeatures probe_kernel();
+/// quick: without what takes 10 ms and more and is no condition for anything (KernelFeatures::shortcut).
+enum class Probe : uint8_t { quick, whole };
+KernelFeatures probe_kernel(Probe probe = Probe::whole);
 
 /// Whether this process may change the network of its namespace (CAP_NET_ADMIN, capabilities(7)).
 bool may_change_network();

@@ -17,6 +17,7 @@
 #include "kernel/pod_mtu.h"
 #include "kernel/rtnl.h"
 #include "kernel/rtnl_read.h"
+#include "kernel/shortcut.h"
 #include "kernel/sysctl.h"
 
 namespace knet {
@@ -155,6 +156,8 @@ class Applying {
         return filter(op, object<Filter>(op));
       case Kind::tunnel_peer:
         return tunnel_peer(op, object<TunnelPeer>(op));
+      case Kind::shortcut:
+        return shortcut(op, object<Shortcut>(op));
       case Kind::nexthop:
         return nexthop(op, object<Nexthop>(op));
       case Kind::route:
@@ -188,6 +191,15 @@ class Applying {
   void tunnel_peer(const Op& op, const TunnelPeer& peer) {
     if (op.verb == Verb::remove) return now(op, tunnels().remove(peer));
     if (device_for(op, peer.dev)) now(op, tunnels().put(peer));
+  }
+
+  void shortcut(const Op& op, const Shortcut& shortcut) {
+    if (!shortcuts_) {
+      std::vector<Link> links;
+      read_links(socket_, links);
+      shortcuts_.emplace(socket_, LinkIndex(links));
+    }
+    now(op, op.verb == Verb::remove ? shortcuts_->remove(shortcut) : shortcuts_->put(shortcut));
   }
 
   void send() { batch_.add(message_, static_cast<uint32_t>(op_)); }
@@ -432,6 +444,7 @@ class Applying {
   LinkMaker links_;
   NlBatch batch_;
   std::optional<BpfTunnels> tunnels_;
+  std::optional<Shortcuts> shortcuts_;
   NlMessage message_;
   NexthopIds nexthops_;
   size_t stage_ = 0;

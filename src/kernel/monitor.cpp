@@ -11,6 +11,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/xfrm.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -35,14 +36,29 @@ Whose whose(std::string_view name) {
   return is_agent_link(name) ? Whose::agent : Whose::other;
 }
 
-const Kinds kTunnels = only(Kind::filter) | only(Kind::tunnel_peer);
+const Kinds kTunnels = only(Kind::filter) | only(Kind::tunnel_peer) | only(Kind::shortcut);
 const Kinds kOnAnyLink =
     only(Kind::link) | only(Kind::address) | only(Kind::sysctl) | only(Kind::nexthop) | only(Kind::route) | kTunnels;
 const Kinds kOnAgentLink = kOnAnyLink | only(Kind::neighbor) | only(Kind::fdb) | only(Kind::wireguard_peer);
 // A pod's veth: only its host routes hang on it, and they vanish silently when it goes down.
-const Kinds kOnPodLink = only(Kind::link) | only(Kind::route) | only(Kind::pod_mtu);
+const Kinds kOnPodLink = only(Kind::link) | only(Kind::route) | only(Kind::pod_mtu) | only(Kind::shortcut);
 // An address that goes takes IPv4 routes along without a word.
 const Kinds kOnAddress = only(Kind::address) | only(Kind::nexthop) | only(Kind::route) | only(Kind::filter);
+
+}  // namespace
+
+namespace {
+
+/// Of IPsec policies; null where there can be none, or they may not be watched.
+std::unique_ptr<NlSocket> watch_ipsec() {
+  try {
+    auto socket = std::make_unique<NlSocket>(NETLINK_XFRM);
+    socket->join(XFRMNLGRP_POLICY);
+    return socket;
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
 
 }  // namespace
 
@@ -56,6 +72,7 @@ struct KernelMonitor::State {
 
   NlSocket route{NETLINK_ROUTE};
   std::unique_ptr<NlSocket> nft = open_netfilter_socket();
+  std::unique_ptr<NlSocket> ipsec = watch_ipsec();
   Fd epoll{epoll_create1(EPOLL_CLOEXEC)};
   std::vector<uint32_t> own_ports;
   std::unordered_map<int, Known> links;
@@ -123,9 +140,11 @@ struct KernelMonitor::State {
       }
       case RTM_NEWTFILTER:
       case RTM_DELTFILTER:
+      case RTM_NEWQDISC:    // a shortcut would pass its filters by
       case RTM_DELQDISC: {  // a clsact takes its filters along without a word of them
         auto* head = static_cast<const tcmsg*>(NLMSG_DATA(message));
-        return own(message) || whose_link(head->tcm_ifindex) == Whose::pod ? Kinds{} : kTunnels;
+        if (own(message)) return {};
+        return whose_link(head->tcm_ifindex) == Whose::pod ? only(Kind::shortcut) : kTunnels;
       }
       case RTM_NEWNETCONF: {
         // Comes with each new device too, before its link event, which is the one that counts.
@@ -147,10 +166,17 @@ struct KernelMonitor::State {
     // The table's name is attribute 1 of every kind of nf_tables message.
     auto table = Attrs<NFTA_TABLE_NAME>(message, sizeof(nfgenmsg))[NFTA_TABLE_NAME].text();
     if (family == NFPROTO_INET && (table == "knet" || table.starts_with("knet-"))) return only(Kind::nft_table);
+    // Somebody else's chains at devices' ingress, which a shortcut would pass by.
+    if (family == NFPROTO_NETDEV) return only(Kind::shortcut);
     if (family != NFPROTO_INET && family != NFPROTO_IPV4 && family != NFPROTO_IPV6) return {};
     // Somebody else's: a chain that begins to drop, or a rule of ours that was taken out.
     bool matters = type == NFT_MSG_NEWTABLE || type == NFT_MSG_DELTABLE || type == NFT_MSG_NEWCHAIN ||
                    type == NFT_MSG_DELCHAIN || type == NFT_MSG_DELRULE;
+    if (family == NFPROTO_INET && (type == NFT_MSG_NEWCHAIN || type == NFT_MSG_DELCHAIN)) {
+      const Attr nest = Attrs<NFTA_CHAIN_HOOK>(message, sizeof(nfgenmsg))[NFTA_CHAIN_HOOK];
+      if (nest && Attrs<NFTA_HOOK_HOOKNUM>(nest)[NFTA_HOOK_HOOKNUM].be32() == NF_INET_INGRESS)
+        return only(Kind::forward_accept) | only(Kind::shortcut);
+    }
     return matters ? only(Kind::forward_accept) : Kinds{};
   }
 
@@ -178,7 +204,7 @@ KernelMonitor::KernelMonitor(std::vector<uint32_t> own_ports) : state_(std::make
     } catch (const Error&) {
     }
   }
-  for (const NlSocket* socket : {&state_->route, state_->nft.get()}) {
+  for (const NlSocket* socket : {&state_->route, state_->nft.get(), state_->ipsec.get()}) {
     if (!socket) continue;
     epoll_event event{};
     event.events = EPOLLIN;
@@ -199,6 +225,8 @@ Kinds KernelMonitor::drain() {
       state.route.receive_waiting([&](const nlmsghdr* message) { dirty |= state.route_socket_event(message); });
   if (state.nft)
     whole = state.nft->receive_waiting([&](const nlmsghdr* message) { dirty |= state.nft_event(message); }) && whole;
+  if (state.ipsec)
+    whole = state.ipsec->receive_waiting([&](const nlmsghdr*) { dirty |= only(Kind::shortcut); }) && whole;
   if (whole) return dirty;
   state.learn_links();
   return all_kinds();

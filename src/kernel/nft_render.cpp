@@ -225,6 +225,16 @@ struct ExprWriter {
     const uint8_t port[2] = {static_cast<uint8_t>(e.port >> 8), static_cast<uint8_t>(e.port)};
     compare(message, false, port, sizeof port);
   }
+  void operator()(const NftEstablished&) {
+    {
+      Expr expr(message, "ct");
+      message.put_be32(NFTA_CT_DREG, NFT_REG_1).put_be32(NFTA_CT_KEY, NFT_CT_STATE);
+    }
+    // NF_CT_STATE_BIT() of IP_CT_ESTABLISHED and IP_CT_RELATED (linux/netfilter/nf_conntrack_common.h).
+    const uint32_t states = 1u << 1 | 1u << 2, none = 0;
+    mask(message, &states, sizeof states);
+    compare(message, true, &none, sizeof none);
+  }
   void operator()(const NftCounter&) { counter(message); }
   void operator()(const NftAccept&) { verdict(message, NF_ACCEPT); }
   void operator()(const NftDrop&) { verdict(message, NF_DROP); }

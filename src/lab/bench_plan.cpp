@@ -94,13 +94,26 @@ bool asked_by_name(const BenchWords& words, std::string_view path) {
   return std::any_of(words.modes.begin(), words.modes.end(), [&](const std::string& word) { return equals_ignoring_case(word, path); });
 }
 
-std::string why_not(const Mode& mode, const LabWords& words, const ModeRegistry& modes, const KernelFeatures& kernel) {
+std::string why_not(const Mode& mode, const LabWords& words, const ModeRegistry& modes, const KernelFeatures& kernel, bool by_name) {
   if (!mode.carries(words.v6 ? Family::v6 : Family::v4)) return fmt::format("it carries no {}", words.v6 ? "IPv6" : "IPv4");
-  const NetworkConfig config = lab_network(words, modes);
+  NetworkConfig config;
+  try {
+    config = lab_network(words, modes);
+  } catch (const Error& error) {
+    // The options are for others; who asked for this mode by name is told that it can't be.
+    if (by_name) throw;
+    return error.text;
+  }
   return kernel.known ? mode.unsupported(kernel, config).value_or("") : "";
 }
 
-/// host-gw before the others: it is what they are compared with.
+/// Its plain routes by the stack before anything else: they are what the others are compared with.
+void order_reference(std::string_view mode, std::vector<std::string>& datapaths) {
+  if (mode == kReferenceMode)
+    std::stable_partition(datapaths.begin(), datapaths.end(), [](const std::string& path) { return path == kReferenceDatapath; });
+}
+
+/// host-gw before the others.
 std::vector<const Mode*> in_order(const ModeRegistry& modes) {
   std::vector<const Mode*> all(modes.all().begin(), modes.all().end());
   std::stable_partition(all.begin(), all.end(), [](const Mode* mode) { return mode->name() == kReferenceMode; });
@@ -121,11 +134,12 @@ BenchPlan plan_bench(const BenchWords& words, const ModeRegistry& modes, const K
     const std::string name(mode->name());
     std::vector<std::string> datapaths = datapaths_of(*mode);
     if (datapaths.empty()) datapaths.emplace_back();
+    order_reference(name, datapaths);
     for (const std::string& datapath : datapaths) {
-      const bool wanted = words.modes.empty() || name == kReferenceMode || asked(words, name, datapath);
+      const bool wanted = words.modes.empty() || is_reference(name, datapath) || asked(words, name, datapath);
       if (!wanted) continue;
       BenchPath path{path_name(name, datapath), name, datapath, true, options_for(*mode, datapath, words.options)};
-      const std::string why = why_not(*mode, lab_words(path, words, 0), modes, kernel);
+      const std::string why = why_not(*mode, lab_words(path, words, 0), modes, kernel, asked(words, name, datapath));
       if (!why.empty()) {
         plan.left_out.push_back({path.name, why, asked_by_name(words, path.name)});
         continue;
@@ -157,9 +171,13 @@ LabWords lab_words(const BenchPath& path, const BenchWords& words, size_t number
   return lab;
 }
 
+bool is_reference(std::string_view mode, std::string_view datapath) {
+  return mode == kReferenceMode && (datapath.empty() || datapath == kReferenceDatapath);
+}
+
 size_t reference_of(const BenchPlan& plan, size_t path) {
   for (size_t i = 0; i < plan.paths.size(); ++i)
-    if (plan.paths[i].mode == kReferenceMode && (path == 0 || plan.paths[i].masquerade == plan.paths[path].masquerade)) return i;
+    if (is_reference(plan.paths[i].mode, plan.paths[i].datapath) && (path == 0 || plan.paths[i].masquerade == plan.paths[path].masquerade)) return i;
   return 0;
 }
 

@@ -45,12 +45,15 @@ struct BenchPlan {
 
 inline constexpr std::string_view kRawPath = "raw";
 inline constexpr std::string_view kReferenceMode = "host-gw";
+inline constexpr std::string_view kReferenceDatapath = "kernel";  // the stack forwards
+/// Whether it is what the others are compared with.
+bool is_reference(std::string_view mode, std::string_view datapath);
 
 /// Throws Error{usage} naming the flag for a number, mode, datapath or option that can't be.
 BenchPlan plan_bench(const BenchWords& words, const ModeRegistry& modes, const KernelFeatures& kernel);
 /// The lab in which a path is measured: two nodes, one pod on each. `number` makes its name.
 LabWords lab_words(const BenchPath& path, const BenchWords& words, size_t number);
-/// The row that a path is compared with as "host-gw": with the same masquerading where there are two.
+/// The row that a path is compared with as plain routes: with the same masquerading where there are two.
 size_t reference_of(const BenchPlan& plan, size_t path);
 
 /// Of each measurement: traffic that is not counted yet, and how long all will take without the clusters' start.

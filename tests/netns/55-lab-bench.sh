@@ -22,10 +22,11 @@ expect 2 bench --masquerade perhaps
 expect 2 bench --svg /nowhere/at/all.svg
 contains "/nowhere/at is no directory"
 expect 0 bench --dry-run
-for mode in host-gw vxlan; do found -E "^$mode +$mode +- +on" <<<"$OUT" || die "$mode would not be measured: $OUT"; done
+for row in "host-gw/kernel +host-gw +kernel" "vxlan +vxlan +-"; do found -E "^$row +on" <<<"$OUT" || die "no row $row: $OUT"; done
+contains "raw: one veth pair between two namespaces"
 lacks alloc
 expect 0 bench --dry-run --masquerade both --modes vxlan -o json
-[[ $(jq -r '[.paths[].name] | join("|")' <<<"$OUT") == "raw|host-gw|host-gw, plain|vxlan|vxlan, plain" ]] || die "paths: $OUT"
+[[ $(jq -r '[.paths[].name] | join("|")' <<<"$OUT") == "raw|host-gw/kernel|host-gw/kernel, plain|vxlan|vxlan, plain" ]] || die "paths: $OUT"
 
 note "figures and ratios, beside a lab of the user"
 expect 0 "$KNET" lab up --name "$TAG" --nodes 2 --pods 1 --no-masquerade
@@ -37,7 +38,7 @@ expect 0 bench "${QUICK[@]}" --svg "$WORK/cost.svg"
 contains "TCP GBIT/S"
 contains "TO HOST-GW (MIN-MAX)"
 contains "TO RAW VETH (MIN-MAX)"
-contains "3 paths measured; host-gw itself went from"
+contains "3 paths measured; host-gw/kernel itself went from"
 contains "kernel $(uname -r), "
 contains ": knet lab bench --modes vxlan --seconds 0.1 --rounds 2"
 lacks FAIL
@@ -55,7 +56,7 @@ if command -v xmllint >/dev/null; then xmllint --noout "$WORK/cost.svg"; fi
 note "JSON: every figure, each round, sane ratios"
 expect 0 bench "${QUICK[@]}" -o json
 says '.schema == 1 and .rounds == 2 and .seconds == 0.1 and .cores >= 1 and (.left_out | length) == 0'
-says '[.paths[].name] == ["raw", "host-gw", "vxlan"]'
+says '[.paths[].name] == ["raw", "host-gw/kernel", "vxlan"]'
 says '[.paths[].figures | to_entries[] | .value | select((.rounds | length) != 2 or .min > .median or .median > .max)] == []'
 says '[.paths[].figures | keys | length] == [7, 7, 7]'
 says '[.paths[].figures.tcp_gbit_per_s.min > 0.05] | all'

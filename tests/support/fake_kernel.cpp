@@ -93,6 +93,7 @@ int FakeKernel::remove_link(const DevName& name) {
   std::erase_if(net_.wireguard_peers, [&](const WireguardPeer& p) { return p.dev == name; });
   std::erase_if(net_.filters, [&](const Filter& f) { return f.dev == name; });
   std::erase_if(net_.pod_mtus, [&](const PodMtu& p) { return p.dev == name; });
+  std::erase_if(net_.shortcuts, [&](const Shortcut& s) { return s.dev == name; });
   // Indexes are burnt in: the tunnel's, and of an end that sends, the underlay's.
   for (Filter& filter : net_.filters) {
     const bool carried = std::any_of(gone.begin(), gone.end(), [&](const Address& a) {
@@ -356,6 +357,47 @@ int FakeKernel::replace(const TunnelPeer& peer) { return add(peer); }
 
 int FakeKernel::remove(const TunnelPeer& peer) {
   return std::erase_if(net_.tunnel_peers, [&](const TunnelPeer& p) { return p.key() == peer.key(); }) != 0 ? 0 : ENOENT;
+}
+
+int FakeKernel::add(const Shortcut& shortcut) {
+  if (link(shortcut.dev) == nullptr) return ENODEV;
+  if (find(net_.shortcuts, shortcut.key()) != net_.shortcuts.end()) return EEXIST;
+  Shortcut added = shortcut;
+  added.origin = {};
+  insert(net_.shortcuts, std::move(added));
+  return 0;
+}
+
+// Where it is hindered it is taken away.
+int FakeKernel::replace(const Shortcut& shortcut) {
+  const auto it = find(net_.shortcuts, shortcut.key());
+  if (it == net_.shortcuts.end()) return add(shortcut);
+  it->hindered = hindered_.contains(shortcut.dev);
+  it->intact = !it->hindered;
+  return 0;
+}
+
+int FakeKernel::remove(const Shortcut& shortcut) {
+  const auto it = find(net_.shortcuts, shortcut.key());
+  if (it == net_.shortcuts.end() || it->hindered) return ENOENT;
+  net_.shortcuts.erase(it);
+  return 0;
+}
+
+void FakeKernel::spoil_shortcut(const DevName& device) {
+  const auto it = find(net_.shortcuts, device);
+  if (it != net_.shortcuts.end()) it->intact = false;
+}
+
+void FakeKernel::hinder_shortcut(const DevName& device) {
+  hindered_.insert(device);
+  const auto it = find(net_.shortcuts, device);
+  if (it != net_.shortcuts.end()) return spoil_shortcut(device);
+  Shortcut none;
+  none.dev = device;
+  none.intact = false;
+  none.hindered = true;
+  insert(net_.shortcuts, none);
 }
 
 int FakeKernel::add(const PodMtu&) { return EINVAL; }  // pods' links are CNI's

@@ -25,6 +25,7 @@ class FakeKernel : public Plane {
   int add(const WireguardPeer& peer);
   int add(const Filter& filter);
   int add(const TunnelPeer& peer);
+  int add(const Shortcut& shortcut);
   int add(Nexthop nexthop);
   int add(const Route& route);
   int remove_link(const DevName& name);
@@ -37,6 +38,7 @@ class FakeKernel : public Plane {
   int remove(const WireguardPeer& peer);
   int remove(const Filter& filter);
   int remove(const TunnelPeer& peer);
+  int remove(const Shortcut& shortcut);
   int remove(const Nexthop& nexthop);
   int remove(const Route& route);
   /// As `ip route del DST via GATEWAY` does with one next hop of several, IPv6 only.
@@ -53,6 +55,10 @@ class FakeKernel : public Plane {
   void add_pod_link(const DevName& name, uint32_t mtu = 1500);
   /// The filter's program is no longer ours, or not what it was made from.
   void spoil_filter(const Filter::Key& key);
+  /// Its program is another knet's.
+  void spoil_shortcut(const DevName& device);
+  /// Somebody's filters stand on the device's ingress.
+  void hinder_shortcut(const DevName& device);
 
   /// The next `times` ops whose object's describe() contains `text` fail (times < 0: all).
   void fail(std::string text, int error, int times = -1);
@@ -79,6 +85,7 @@ class FakeKernel : public Plane {
   int replace(const WireguardPeer& peer);
   int replace(const Filter& filter);
   int replace(const TunnelPeer& peer);
+  int replace(const Shortcut& shortcut);
   int add(const PodMtu& pod);
   int replace(const PodMtu& pod);
   int remove(const PodMtu& pod);
@@ -111,6 +118,7 @@ class FakeKernel : public Plane {
   std::vector<ForeignChain> forward_drops_;
   std::vector<Injection> failures_;
   std::set<Kind> cut_short_;
+  std::set<DevName> hindered_;
   std::vector<std::string> log_;
   int next_index_ = 1;
   uint32_t next_id_ = 1;

@@ -150,6 +150,11 @@ inline TunnelPeer tunnel_peer(const std::string& device, const std::string& inne
   made.port = port;
   return made;
 }
+inline Shortcut shortcut(const std::string& device) {
+  Shortcut made;
+  made.dev = dev(device);
+  return made;
+}
 inline PodMtu pod_mtu(const std::string& device, uint32_t mtu) {
   PodMtu made;
   made.dev = dev(device);

@@ -143,6 +143,9 @@ DesiredState random_desired(Random& random) {
   if (random.chance(40)) add_tun(random, "knet.udp", random.chance(80) ? 8285 : 9000, net);
   if (random.chance(40)) random.chance(50) ? add_ipip(random, net) : add_tun(random, "knet.ipip", 0, net);
   if (random.chance(40)) add_wireguard(random, net);
+  if (random.chance(50)) net.shortcuts.push_back(shortcut("eth0"));
+  for (const char* pod : kPods)
+    if (random.chance(50)) net.shortcuts.push_back(shortcut(pod));
   for (const char* pod : kPods)
     if (random.chance(50)) net.pod_mtus.push_back(pod_mtu(pod, 1400 + static_cast<uint32_t>(random.below(3)) * 36));
   for (int peer = 1; peer < 8; ++peer) {
@@ -213,7 +216,7 @@ T pick(Random& random, const std::vector<T>& objects) {
 
 void vandalise(Random& random, FakeKernel& kernel) {
   const NetState& net = kernel.net();
-  switch (random.below(16)) {
+  switch (random.below(18)) {
     case 0:
       if (!net.links.empty()) {
         const Link l = pick(random, net.links);
@@ -276,6 +279,15 @@ void vandalise(Random& random, FakeKernel& kernel) {
     case 15:
       for (const Route& r : std::vector<Route>(net.routes))
         if (!r.others.empty() && random.chance(50)) kernel.remove_hop(r, pick(random, r.others));
+      break;
+    case 16:
+      if (!net.shortcuts.empty()) {
+        const Shortcut s = pick(random, net.shortcuts);
+        random.chance(50) ? static_cast<void>(kernel.remove(s)) : kernel.spoil_shortcut(s.dev);
+      }
+      break;
+    case 17:
+      if (!net.links.empty() && random.chance(20)) kernel.hinder_shortcut(pick(random, net.links).name);
       break;
     case 9:
       kernel.spoil_table("knet");

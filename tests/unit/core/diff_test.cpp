@@ -691,6 +691,40 @@ TEST_CASE("a pod's MTU is lowered before anything goes another way, never raised
   CHECK(plan_lines(want, kernel).empty());
 }
 
+TEST_CASE("a shortcut comes last, goes first, is mended, and gives way where somebody else's filters stand") {
+  FakeKernel kernel = host();
+  DesiredState want = tunnel_node();
+  want.net.shortcuts = {shortcut("eth0")};
+  Observed seen = kernel.observe(all_kinds());
+  CHECK(diff(want, seen, own()).stages.back().name == "shortcuts");
+  converge(want, kernel);
+  CHECK(kernel.net().shortcuts.size() == 1);
+  SECTION("another knet's") {
+    kernel.spoil_shortcut(dev("eth0"));
+    CHECK(plan_lines(want, kernel) == Lines{"replace shortcut dev eth0 (differs)"});
+    converge(want, kernel);
+  }
+  SECTION("filters of somebody's come") {
+    kernel.hinder_shortcut(dev("eth0"));
+    CHECK(plan_lines(want, kernel) == Lines{"replace shortcut dev eth0 (differs)"});
+    converge(want, kernel);
+    CHECK(kernel.net().shortcuts[0].hindered);
+    want.net.shortcuts.clear();
+    CHECK(plan_lines(want, kernel).empty());
+  }
+  SECTION("its device is not there") {
+    want.net.shortcuts = {shortcut("eth0"), shortcut("knet00000000001")};
+    CHECK(plan_lines(want, kernel).empty());
+  }
+  SECTION("not wanted any more") {
+    want.net.shortcuts.clear();
+    seen = kernel.observe(all_kinds());
+    CHECK(diff(want, seen, own()).stages.front().name == "remove shortcuts");
+    want.hold.set(static_cast<size_t>(Kind::shortcut));
+    CHECK(plan_lines(want, kernel).empty());
+  }
+}
+
 TEST_CASE("a route over several next hops: what makes it differ, and what it waits for") {
   FakeKernel kernel;
   kernel.add_nic("eth0", "192.168.77.1/24");

@@ -269,5 +269,7 @@ TEST_CASE("probing tells and leaves nothing") {
   CHECK(features.vxlan == succeeds("ip link add knetprobe type vxlan id 9 dstport 8472 && ip link del knetprobe"));
   CHECK(features.nf_tables == succeeds("nft list tables"));
   CHECK(features.nexthops == succeeds("ip nexthop show"));
+  CHECK(features.shortcut == features.shortcut_why.empty());
+  CHECK(probe_kernel(Probe::quick).shortcut_why.empty());
   CHECK(run("ip -o link | wc -l") == "1");
 }

@@ -130,7 +130,7 @@ TEST_CASE("what does not matter dirties nothing") {
   CHECK(after("nft add element ip t s '{ 10.0.0.2 }'").none());
 }
 
-TEST_CASE("a pod's veth dirties links, routes and pods' MTUs only") {
+TEST_CASE("a pod's veth dirties links, routes, pods' MTUs and shortcuts only") {
   OwnNetns netns;
   if (!netns.ready()) return;
   Node node;
@@ -144,9 +144,9 @@ TEST_CASE("a pod's veth dirties links, routes and pods' MTUs only") {
   request.netns_fd = pod.get();
   request.addresses = {ip("10.244.1.5"), ip("fd10::5")};
   add_pod_link(request);
-  CHECK((settled(monitor) & ~kinds({Kind::link, Kind::route, Kind::pod_mtu})).none());
+  CHECK((settled(monitor) & ~kinds({Kind::link, Kind::route, Kind::pod_mtu, Kind::shortcut})).none());
   remove_pod_link(request.host_dev);
-  CHECK((settled(monitor) & ~kinds({Kind::link, Kind::route, Kind::pod_mtu})).none());
+  CHECK((settled(monitor) & ~kinds({Kind::link, Kind::route, Kind::pod_mtu, Kind::shortcut})).none());
 }
 
 TEST_CASE("what we changed ourselves does not come back") {

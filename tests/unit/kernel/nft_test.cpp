@@ -76,6 +76,7 @@ TEST_CASE("each expression is listed by nft as meant") {
   CHECK(listed(nft, NftProtocolIs{4, false}) == "meta l4proto ipencap" + comment);
   CHECK(listed(nft, NftProtocolIs{41, true}) == "meta l4proto != ipv6" + comment);
   CHECK(listed(nft, NftUdpPortIs{8285}) == "th dport 8285" + comment);
+  CHECK(listed(nft, NftEstablished{}) == "ct state established,related" + comment);
   CHECK(listed(nft, NftCounter{}) == "counter packets 0 bytes 0" + comment);
   CHECK(listed(nft, NftAccept{}) == "accept" + comment);
   CHECK(listed(nft, NftDrop{}) == "drop" + comment);

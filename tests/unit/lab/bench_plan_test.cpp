@@ -14,6 +14,11 @@ constexpr OptionSpec kTunnelOptions[]{
     {.name = "Port", .type = OptionType::integer, .fallback = "8285", .min = 1, .max = 65535, .help = "", .values = {}},
 };
 
+constexpr std::string_view kPlainWays[]{"auto", "bpf", "kernel"};
+constexpr OptionSpec kShortcutOptions[]{
+    {.name = "Datapath", .type = OptionType::text, .fallback = "auto", .help = "", .values = kPlainWays},
+};
+
 /// Carries IPv4 alone if it has options; its datapath bpf can't run where the kernel has no bpf.
 class FakeMode : public Mode {
  public:
@@ -89,6 +94,22 @@ TEST_CASE("chosen modes and datapaths; host-gw is always there to compare with")
   CHECK(plan.left_out.at(0).asked);
   words.modes = {"tunnel"};  // one of its datapaths runs
   CHECK_FALSE(plan_of(words, false).left_out.at(0).asked);
+}
+
+TEST_CASE("plain routes by the stack are what all are compared with, whatever else host-gw has") {
+  static const FakeMode host_gw("host-gw", kShortcutOptions), cable("cable", {});
+  static const Mode* const all[]{&cable, &host_gw};
+  const ModeRegistry registry(all);
+  BenchWords words;
+  KernelFeatures kernel;
+  kernel.bpf = true;
+  CHECK(names(plan_bench(words, registry, kernel)) == Names{"raw", "host-gw/kernel", "host-gw/bpf", "cable"});
+  words.modes = {"cable"};
+  words.masquerade = "both";
+  const BenchPlan plan = plan_bench(words, registry, kernel);
+  CHECK(names(plan) == Names{"raw", "host-gw/kernel", "host-gw/kernel, plain", "cable", "cable, plain"});
+  CHECK(reference_of(plan, 3) == 1);
+  CHECK(reference_of(plan, 4) == 2);
 }
 
 TEST_CASE("over IPv6 a mode that carries none is left out") {

@@ -21,6 +21,50 @@ TEST_CASE("host-gw: a plain route to each peer, the full MTU, nothing else") {
   stands(view, kernel);
 }
 
+TEST_CASE("host-gw: the shortcut stands on the uplink and pods' links where the kernel has it and conntrack is asked") {
+  ClusterView view = view_of("host-gw");
+  add_peer(view, 2, "host-gw");
+  Endpoint pod;
+  pod.host_dev = dev("knet00000000001");
+  pod.addresses = {ip("10.244.1.2")};
+  view.endpoints = {pod};
+  view.config.masquerade = true;
+  const auto kind = static_cast<size_t>(Kind::shortcut);
+  SECTION("not asked yet: nothing new, and what stands stays") {
+    CHECK(compose(view, mode_registry()).net.shortcuts.empty());
+    CHECK(compose(view, mode_registry()).hold.test(kind));
+    CHECK(mode_registry().get("host-gw").datapath(view.self.kernel, view.config).name.empty());
+  }
+  SECTION("there") {
+    view.self.kernel.shortcut = true;
+    CHECK(texts(compose(view, mode_registry()).net.shortcuts) == Lines{"shortcut dev eth0", "shortcut dev knet00000000001"});
+    CHECK_FALSE(compose(view, mode_registry()).hold.test(kind));
+    CHECK(mode_registry().get("host-gw").datapath(view.self.kernel, view.config).name == "bpf");
+    view.config.options = {{"Datapath", "kernel"}};
+    CHECK(compose(view, mode_registry()).net.shortcuts.empty());
+  }
+  SECTION("refused: auto goes without, bpf can't run") {
+    view.self.kernel.shortcut_why = "this kernel has no tcx (kernel 6.6)";
+    const Mode& mode = mode_registry().get("host-gw");
+    CHECK(compose(view, mode_registry()).net.shortcuts.empty());
+    CHECK(mode.datapath(view.self.kernel, view.config).why == "no shortcut: this kernel has no tcx (kernel 6.6)");
+    CHECK_FALSE(mode.unsupported(view.self.kernel, view.config));
+    view.config.options = {{"Datapath", "bpf"}};
+    CHECK(mode.unsupported(view.self.kernel, view.config) == "Datapath bpf is refused: this kernel has no tcx (kernel 6.6)");
+  }
+  SECTION("without masquerading conntrack is asked only if told to") {
+    view.self.kernel.shortcut = true;
+    view.config.masquerade = false;
+    CHECK(compose(view, mode_registry()).net.shortcuts.empty());
+    CHECK(compose(view, mode_registry()).net.nft_tables.empty());
+    view.config.options = {{"Datapath", "bpf"}};
+    const DesiredState state = compose(view, mode_registry());
+    CHECK(state.net.shortcuts.size() == 2);
+    REQUIRE(state.net.nft_tables.size() == 1);
+    CHECK(state.net.nft_tables[0].rules.chains[0].rules[0].key == "track");
+  }
+}
+
 TEST_CASE("host-gw: a peer that is not on link is named and left out") {
   ClusterView view = view_of("host-gw");
   add_peer(view, 2, "host-gw");
