@@ -180,7 +180,7 @@ int show_mode(const Mode& mode, const Place& place, const OutputFlag& output) {
     }
     print(options);
   }
-  print(fmt::format("\nuse: knet init --mode {}{}\n", mode.name(), mode.options().empty() ? "" : " [--opt KEY=VALUE]..."));
+  print(fmt::format("\nuse: knet {} {}{}\n", place.config ? "mode set" : "init --mode", mode.name(), mode.options().empty() ? "" : " [--opt KEY=VALUE]..."));
   return kExitOk;
 }
 

@@ -17,7 +17,7 @@ constexpr std::string_view kDatapaths[] = {"auto", "kernel", "bpf", "user"};
 constexpr OptionSpec kOptions[] = {
     {"Datapath", OptionType::text, "auto", 0, 0,
      "kernel: its ipip driver (IPv4 only); bpf: in the kernel without it; user: through knet; auto: the first that runs",
-     false, kDatapaths},
+     true, kDatapaths},
     {"DirectRouting", OptionType::boolean, "false", 0, 0, "plain routes to peers on the same link, ipip to the others",
      true},
     {"MTU", OptionType::integer, "0", 0, 65535, "of the underlay; 0: the interface's own. Pods get 20 less (IPv6: 40)"},
@@ -68,7 +68,7 @@ class Ipip : public Mode {
         kernel.ipip ? "the kernel's ipip driver carries no IPv6" : "this kernel has no ipip driver";
     switch (choose(kernel, config)) {
       case Path::kernel:
-        return {"kernel", chosen ? "by Datapath" : ""};
+        return {"kernel", chosen ? "by Datapath" : "the kernel has the driver"};
       case Path::bpf:
         return {"bpf", chosen ? "by Datapath" : no_driver + ", bpf path used"};
       case Path::user:

@@ -15,7 +15,7 @@ namespace {
 constexpr std::string_view kDatapaths[] = {"auto", "bpf", "user"};
 
 constexpr OptionSpec kOptions[] = {
-    {"Datapath", OptionType::text, "auto", 0, 0, "bpf: in the kernel; user: through knet; auto: bpf where it runs", false,
+    {"Datapath", OptionType::text, "auto", 0, 0, "bpf: in the kernel; user: through knet; auto: bpf where it runs", true,
      kDatapaths},
     {"DirectRouting", OptionType::boolean, "false", 0, 0, "plain routes to peers on the same link, udp to the others",
      true},
@@ -42,7 +42,7 @@ TunPath choose(const KernelFeatures& kernel, const NetworkConfig& config) {
 class Udp : public Mode {
  public:
   std::string_view name() const override { return "udp"; }
-  std::string_view summary() const override { return "flannel's udp format, kept in the kernel"; }
+  std::string_view summary() const override { return "flannel's udp format: packets as they are in UDP"; }
   std::string_view description() const override {
     return "Pods' packets travel as they are in UDP. BPF programs on a TUN device and on the interface pack and unpack "
            "them in the kernel's own path, and go on without the agent; where the kernel does not let them, knet "
@@ -64,7 +64,7 @@ class Udp : public Mode {
   Datapath datapath(const KernelFeatures& kernel, const NetworkConfig& config) const override {
     const bool chosen = config.option_text("Datapath", "auto") != "auto";
     if (!kernel.known && !chosen) return {};
-    if (choose(kernel, config) == TunPath::bpf) return {"bpf", chosen ? "by Datapath" : ""};
+    if (choose(kernel, config) == TunPath::bpf) return {"bpf", chosen ? "by Datapath" : "its programs pass their trial"};
     return {"user", chosen ? "by Datapath" : no_bpf(kernel)};
   }
   std::string wire(const NetworkConfig& config) const override { return fmt::format("udp {}", port(config)); }

@@ -14,13 +14,13 @@ constexpr double kStep = 0.25;  // of the scale's end, and of its lines while th
 
 constexpr std::string_view kStyle =
     "<style>\n"
-    "svg{--page:#fff;--ink:#1f2328;--soft:#656d76;--line:#d0d7de;--bar:#54aeff;--raw:#b6bec7;--mark:#0a3069}\n"
-    "@media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#e6edf3;--soft:#8d96a0;--line:#30363d;--bar:#1f6feb;--raw:#484f58;"
-    "--mark:#cae8ff}}\n"
-    "text{font:13px system-ui,sans-serif;fill:var(--ink)} .soft{fill:var(--soft);font-size:12px} .head{font-weight:600}\n"
+    // Plain colours first: some programs know neither variables nor media queries.
+    "text{font:13px system-ui,sans-serif;fill:#1f2328} .soft{fill:#656d76;font-size:12px} .head{font-weight:600}\n"
     ".end{text-anchor:end} .mid{text-anchor:middle}\n"
-    ".page{fill:var(--page)} .bar{fill:var(--bar)} .raw{fill:var(--raw)}\n"
-    ".grid{stroke:var(--line)} .one{stroke:var(--soft);stroke-dasharray:3 3} .whisker{stroke:var(--mark);stroke-width:1.5;fill:none}\n"
+    ".page{fill:#fff} .bar{fill:#54aeff} .raw{fill:#b6bec7}\n"
+    ".grid{stroke:#d0d7de} .one{stroke:#656d76;stroke-dasharray:3 3} .whisker{stroke:#0a3069;stroke-width:1.5;fill:none}\n"
+    "@media(prefers-color-scheme:dark){text{fill:#e6edf3} .soft{fill:#8d96a0} .page{fill:#0d1117} .bar{fill:#1f6feb}\n"
+    ".raw{fill:#484f58} .grid{stroke:#30363d} .one{stroke:#8d96a0} .whisker{stroke:#cae8ff}}\n"
     "</style>\n";
 
 std::string escaped(std::string_view text) {
@@ -110,8 +110,8 @@ std::string render_svg(const BenchResult& result, std::string_view circumstances
   out += kStyle;
   out += fmt::format("<rect width=\"{:.0f}\" height=\"{:.0f}\" class=\"page\"/>\n", kWidth, height);
   out += text_at(20, 28, "head", "Pod to pod, as a ratio to host-gw");
-  out += text_at(20, 46, "soft", fmt::format("bar: median of {} rounds; whisker: the smallest and the largest; raw: a veth pair without any node between",
-                                             result.plan.words.rounds));
+  out += text_at(20, 46, "soft", fmt::format("bar: median of {} round{}; whisker: the smallest and the largest; raw: a veth pair without any node between",
+                                             result.plan.words.rounds, result.plan.words.rounds == 1 ? "" : "s"));
   out += panels;
   const size_t colon = circumstances.find(": ");
   out += text_at(20, y + 8, "soft", circumstances.substr(0, colon));

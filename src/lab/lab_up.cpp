@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "cni/plugin.h"
 #include "kernel/lab_links.h"
+#include "kernel/linux_plane.h"
 #include "kernel/netns.h"
 #include "lab/lab_dirs.h"
 #include "lab/lab_down.h"
@@ -317,7 +318,11 @@ std::vector<std::string> node_environment(const Lab& lab, const LabNode& node) {
 }
 
 Lab lab_up(Lab lab, const LabProgress& progress) {
-  lab_network(lab.words);  // an unknown mode or option is told before anything is made
+  // An unknown mode or option, and a mode that can't run here, is told before anything is made.
+  const NetworkConfig network = lab_network(lab.words);
+  if (const KernelFeatures kernel = probe_kernel(Probe::quick); kernel.known)
+    if (const auto why = mode_registry().get(network.mode).unsupported(kernel, network))
+      fail(ErrorKind::unsupported, "mode {} can't run here: {}", network.mode, *why);
   const std::string& name = lab.words.name;
   const Fd lock = make_lab_dir(name);
   lab.dir = lab_dir(name);
