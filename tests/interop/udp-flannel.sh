@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # flannel's udp and knet's in one cluster over etcd, both ways, with Datapath bpf and user: pings, full-size packets, TCP
-# streams compared by digest, the underlay's offloads on and off. The other node is the flanneld that FLANNELD or PATH names (one
-# that is not knet); in any case also a peer of a few lines of Python that does on the wire what flannel's udp does: a
-# lease without BackendType, one packet per read, MTU-sized buffers, a TUN device without a virtio header.
+# streams compared by digest, the underlay's offloads on and off. The other node is flannel's flanneld where there is one, and in any
+# case a peer of a few lines of Python that does on the wire what flannel's udp does: a lease without BackendType, one
+# packet per read, MTU-sized buffers, a TUN device without a virtio header.
 # timeout: 180
 source "$(dirname "$0")/../netns/lib.sh"
+source "$(dirname "$0")/../netns/flannel-lib"
 command -v python3 >/dev/null || { echo "skip: needs python3"; exit 77; }
 command -v ethtool >/dev/null || { echo "skip: needs ethtool"; exit 77; }
 [[ -c /dev/net/tun ]] || { echo "skip: no /dev/net/tun"; exit 77; }
-FLANNELD=${FLANNELD:-$(command -v flanneld || true)}
-if [[ -n $FLANNELD && $(readlink -f "$FLANNELD") == "$(readlink -f "$KNET")" ]]; then FLANNELD=; fi
+find_flanneld
 
 cat >"$WORK/peer.py" <<'PY'
 # peer.py LOCAL INNER NETWORK-BITS PORT SUBNET=OUTER...: flannel's udp on the wire (facts: one datagram is one inner IPv4 packet; TTL
@@ -55,57 +55,23 @@ while True:
             except BlockingIOError: ready = [x for x in ready if x != sock]
         if not ready: break
 PY
-stream() { # FROM TO ADDRESS
-  local from=$1 to=$2 address=$3 taker
-  rm -f "$WORK/ready"
-  in_ns "$to" timeout 40 "$KNET_SOURCE/tests/netns/tcp-stream" take "$address" "$WORK/ready" >"$WORK/taken" & taker=$!
-  PIDS+=("$taker")
-  eventually 10 test -e "$WORK/ready"
-  in_ns "$from" timeout 40 "$KNET_SOURCE/tests/netns/tcp-stream" give "$address" 6 >"$WORK/given" || die "stream $from to $address"
-  wait "$taker" || die "stream $from to $address was not taken"
-  cmp "$WORK/given" "$WORK/taken" || die "stream $from to $address changed"
-}
-offloads() { local n; for n in n1 other; do in_ns "$n" ethtool -K eth0 tx "$1" tso "$1" gso "$1" gro "$1" >/dev/null 2>&1; done; }
 both_ways() { # POD OTHER-POD OTHER'S-ADDRESS
   local offload
   eventually 10 can_ping "$1" "$3"
   eventually 5 can_ping "$2" "${POD_IP[$1]}"
   for offload in on off; do
     offloads $offload
-    can_ping "$1" "$3" -M do -s $((1472 - 28)) || die "a full packet to the other, offloads $offload"
-    can_ping "$2" "${POD_IP[$1]}" -M do -s $((1472 - 28)) || die "a full packet from the other, offloads $offload"
-    can_ping "$1" "$3" -s 4000 || die "fragments"
+    full "$1" "$2" "$3" 1472
     stream "$1" "$2" "$3"
     stream "$2" "$1" "${POD_IP[$1]}"
   done
   offloads on
   stream "$2" n1 "${POD_IP[$1]%.*}.0"  # the node itself, from its tunnel's address
 }
-# other_pod SUBNET: a pod on the other node, wired by hand
-other_pod() {
-  local base=${1%.0/*}
-  new_ns other-pod
-  in_ns other ip link add pod0 mtu 1472 type veth peer name eth0 netns "$TAG-other-pod"
-  in_ns other sh -c "ip addr add $base.1/24 dev pod0 && ip link set pod0 up && sysctl -qw net.ipv4.ip_forward=1"
-  in_ns other-pod ip addr add "$base.7/24" dev eth0
-  in_ns other-pod ip link set eth0 mtu 1472 up
-  in_ns other-pod ip route add default via "$base.1"
-  OTHER_IP=$base.7
-}
-no_other() {
-  kill "$OTHER" 2>/dev/null && wait "$OTHER" 2>/dev/null || true
-  ip netns del "$TAG-other-pod"
-  in_ns other ip link del flannel0 2>/dev/null || true
-  eventually 3 in_ns other sh -c '! ip link show pod0'
-}
-
 switch sw
 node n1 1
-new_ns other
-nic other eth0 other sw
-underlay other 9
+other_node
 etcd_up
-STORE=$ETCD_URL
 for datapath in bpf user; do
   mkdir -p "$WORK/n1"
   init --force --network 10.244.0.0/16 --mode udp --opt Datapath=$datapath >/dev/null
@@ -118,27 +84,30 @@ for datapath in bpf user; do
   note "Datapath $datapath: a peer that speaks flannel's udp"
   subnet=10.244.77.0/24
   etcdctl put "$PREFIX/subnets/${subnet/\//-}" '{"PublicIP":"192.168.77.9","PublicIPv6":null}' >/dev/null
-  in_ns other python3 "$WORK/peer.py" 192.168.77.9 10.244.77.0 16 8285 "$(subnet_of n1)=192.168.77.1" >"$WORK/peer.out" & OTHER=$!
-  PIDS+=("$OTHER")
-  eventually 5 grep -q ready "$WORK/peer.out"
-  other_pod $subnet
+  : >"$WORK/other/other.log"
+  run_other python3 "$WORK/peer.py" 192.168.77.9 10.244.77.0 16 8285 "$(subnet_of n1)=192.168.77.1"
+  eventually 5 grep -q ready "$WORK/other/other.log"
+  other_pod ${subnet%/*} 1472
   both_ways $p1 other-pod "$OTHER_IP"
-  no_other
+  other_off
   etcdctl del "$PREFIX/subnets/${subnet/\//-}" >/dev/null
   eventually 5 in_ns n1 sh -c "! ip route show | grep -q '^$subnet'"
 
   if [[ -n $FLANNELD ]]; then
-    note "Datapath $datapath: $("$FLANNELD" --version 2>&1 | head -n 1)"
-    rm -f "$WORK/flannel.env"
-    ip netns exec "$TAG-other" "$FLANNELD" -etcd-endpoints="$ETCD_URL" -iface=eth0 -ip-masq=false -subnet-file="$WORK/flannel.env" \
-      >"$WORK/flanneld.log" 2>&1 & OTHER=$!
-    PIDS+=("$OTHER")
-    eventually 10 test -s "$WORK/flannel.env" || { tail -n 20 "$WORK/flanneld.log"; die "flanneld"; }
-    other_pod "$(sed -n 's/^FLANNEL_SUBNET=\(.*\)\.1\/\([0-9]*\)$/\1.0\/\2/p' "$WORK/flannel.env")"
+    note "Datapath $datapath: flanneld $(flanneld_version)"
+    # The config as knet init wrote it, but that flanneld wants br_netfilter of the kernel where it has iptables.
+    etcdctl get --print-value-only "$PREFIX/config" | jq -c '.EnableNFTables = true' >"$WORK/config"
+    etcdctl put "$PREFIX/config" <"$WORK/config" >/dev/null
+    start_flanneld
+    [[ $OTHER_MTU == 1472 ]] || die "flanneld's MTU is $OTHER_MTU"
+    [[ $(other_lease) == '{"PublicIP":"192.168.77.9","PublicIPv6":null}' ]] || die "flanneld's lease: $(other_lease)"
+    eventually 5 has n1 "$OTHER_NET/24" route show dev knet.udp
+    listed udp >/dev/null || { knet_in n1 node list; die "node list"; }
+    other_pod "$OTHER_NET" "$OTHER_MTU"
     both_ways $p1 other-pod "$OTHER_IP"
-    no_other
-    etcdctl del --prefix "$PREFIX/subnets/${OTHER_IP%.*}.0" >/dev/null
+    other_off
+    etcdctl del "$PREFIX/subnets/$OTHER_NET-24" >/dev/null
   fi
   assert_clean
 done
-[[ -n $FLANNELD ]] || echo "PART SKIPPED: no flanneld here (FLANNELD=/path/to/flanneld): only its wire format was tried"
+[[ -n $FLANNELD ]] || echo "PART SKIPPED: only flannel's wire format was tried: $NO_FLANNELD"

@@ -29,6 +29,7 @@ cleanup() {
   local status=$?
   set +e
   trap - EXIT INT TERM
+  trap '' PIPE  # who read our output may be gone
   if [[ $status -ne 0 && $status -ne 77 ]]; then
     for log in "$WORK"/*/*.log; do [[ -f $log ]] && { echo "=== ${log#"$WORK"/}"; tail -n 40 "$log"; } done
   fi >&2
