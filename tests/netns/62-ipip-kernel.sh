@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Mode ipip over the kernel's own driver: the device as it has to be, pods across it with full-MTU packets that may not be
-# fragmented, packets of strangers and of pods dropped and counted, an address that changes, repair, a restart of the
-# agent under traffic, the driver's fallback device left alone. `direct` peers get a plain route.
+# fragmented, packets of strangers and of pods dropped and counted, an address that changes and a node that leaves (what then
+# comes from there is a stranger's), repair, a restart of the agent under traffic, the driver's fallback device left
+# alone. `direct` peers get a plain route.
 # guest: always
 source "$(dirname "$0")/lib.sh"
 
@@ -67,6 +68,40 @@ in_ns n2 ip addr add 192.168.77.22/24 dev eth0
 in_ns n2 ip route replace default via 192.168.77.254
 eventually 5 in_ns n2 sh -c "ip -d link show knet.ipip | grep -q 'local 192.168.77.22 '"
 eventually 5 can_ping n1-p1 "${POD_IP[n2-p1]}"
+
+# by_hand NODE ADDRESS POD-ADDRESS: a pod's packets in ipip to n1, from a device made without knet
+by_hand() {
+  in_ns "$1" ip link add t1 type ipip remote 192.168.77.1 local "$2"
+  in_ns "$1" ip link set t1 up
+  in_ns "$1" ip addr add "$3/32" dev t1
+  in_ns "$1" ip route replace "$(subnet_of n1)" dev t1 src "$3"
+}
+# refused NODE: what it sends by that device is counted, and reaches no pod of n1's
+refused() {
+  local had
+  had=$(dropped n1 ipip-members)
+  can_ping "$1" "${POD_IP[n1-p1]}" && die "$1 reaches a pod"
+  (($(dropped n1 ipip-members) > had)) || die "a packet of $1 is not counted"
+}
+note "what comes from the address that n2 had is a stranger's"
+in_ns stranger ip addr add 192.168.77.2/24 dev eth0
+for n in n1 n3; do in_ns $n ip neigh flush dev eth0; done  # who takes an address announces it
+in_ns stranger ip route del "$(subnet_of n1)"
+by_hand stranger 192.168.77.2 "${POD_IP[n2-p1]}"
+refused stranger
+eventually 2 can_ping n1-p1 "${POD_IP[n2-p1]}"
+
+note "a node that leaves"
+stop_agent n3
+subnet=$(subnet_of n3)
+knet_in n3 leave >/dev/null || die "leave"
+eventually 3 in_ns n1 sh -c "[ -z \"\$(ip route show $subnet)\" ]"
+nft_has() { in_ns n1 nft list table inet knet | found -F "$1"; }
+eventually 3 eval '! nft_has 192.168.77.3'
+by_hand n3 192.168.77.3 "${POD_IP[n3-p1]}"
+refused n3
+can_ping n1-p1 "${POD_IP[n2-p1]}" || die "the others"
+NODES=(n1 n2)
 
 assert_clean
 

@@ -180,5 +180,5 @@ init "${NETWORKS[@]}" --mode udp
 expect 0 knet_in n1 mode list
 if ! grep -Eq '^udp.*yes, bpf' <<<"$OUT"; then echo "skip: no BPF tunnels here"; exit 77; fi
 trial udp 28 48
-# Where the kernel has its own ipip, all nodes take that.
-if ip -n "$TAG-sw" link add probe0 type ipip local 127.0.0.1 2>/dev/null; then note "ipip: the kernel's own here, no mix"; else trial ipip 20 40; fi
+# Also where the kernel has its own ipip driver, which carries no IPv6: 69-ipip-mixed is about that one.
+trial ipip 20 40
