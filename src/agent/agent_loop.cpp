@@ -40,7 +40,7 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
       endpoints_(options.paths.endpoints()),
       reconciler_(plane_, mode_registry(),
                   {[this](const Observed& observed, Kinds kinds) { look_at_host(observed, kinds); },
-                   [this](const NetState& desired) { plane_.watch_sysctls(desired); }}),
+                   [this](const NetState& desired) { plane_.expect(desired); }}),
       membership_(StorePaths{options.settings.store.prefix}, mode_registry()),
       published_(options.paths.endpoints()),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
@@ -52,7 +52,7 @@ AgentLoop::AgentLoop(const AgentOptions& options, int signals, int single)
       started_unix_(unix_now()) {
   if (!epoll_) throw_errno(errno, "make an epoll");
   if (options_.save_settings) save_node_settings(options_.paths, options_.settings);
-  plane_.watch_sysctls(self_sysctls());
+  plane_.expect(self_sysctls());
   reconciler_.adopt_flannel(options_.adopt_flannel);
   cache_ = load_view_cache(options_.paths.view_cache());
   if (cache_ && (cache_->node != identity_.name || (!cache_->own.subnet && !cache_->own.subnet6 && !cache_->no_pods)))

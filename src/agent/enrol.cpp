@@ -152,7 +152,7 @@ Enrolment enrol(const NodePaths& paths, const NodeSettings& settings, LinuxPlane
   }
   const Mode& mode = modes.get(enrolment.config.mode);
 
-  plane.watch_sysctls(self_sysctls());
+  plane.expect(self_sysctls());
   const Observed observed = plane.observe(self_kinds());
   enrolment.self = describe_self(identity, settings, enrolment.config, observed, ask_reach(plane, settings.uplink),
                                  &enrolment.choice);

@@ -189,7 +189,7 @@ void clear_kernel(Leaving& leaving) {
     sysctl.path = path;
     host.sysctls.push_back(std::move(sysctl));
   }
-  plane.watch_sysctls(host);
+  plane.expect(host);
   const Observed observed = plane.observe(all_kinds());
   const DesiredState nothing;
   Ownership own;

@@ -100,7 +100,7 @@ ClusterView view_from_disk(const NodePaths& paths, const NodeSettings& settings,
 std::unique_ptr<Look> look_at_node(const NodePaths& paths, const NodeSettings& settings, LinuxPlane& plane) {
   auto look = std::make_unique<Look>();
   const Identity identity = identify(paths, settings, false);
-  plane.watch_sysctls(self_sysctls());
+  plane.expect(self_sysctls());
   const Observed host = plane.observe(self_kinds());
   try {
     look->view = view_from_store(paths, settings, identity, host, plane, *look);
@@ -112,7 +112,7 @@ std::unique_ptr<Look> look_at_node(const NodePaths& paths, const NodeSettings& s
         fmt::format("the store is away ({}); shown is the view kept at revision {}", error.text, look->view.rev));
   }
   look->desired = compose(look->view, mode_registry());
-  plane.watch_sysctls(look->desired.net);
+  plane.expect(look->desired.net);
   look->observed = plane.observe(all_kinds());
   if (auto pods = present_pods(paths.endpoints(), look->observed); pods != look->view.endpoints) {
     look->view.endpoints = std::move(pods);

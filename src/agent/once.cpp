@@ -84,7 +84,7 @@ OnceReport apply_once(const NodePaths& paths, const NodeSettings& settings, Linu
   drop_linkless(view->endpoints, plane.observe(only(Kind::link)));
   for (const std::string& problem : problems) log::warning("{}", problem);
 
-  Reconciler reconciler(plane, mode_registry(), {{}, [&](const NetState& desired) { plane.watch_sysctls(desired); }});
+  Reconciler reconciler(plane, mode_registry(), {{}, [&](const NetState& desired) { plane.expect(desired); }});
   reconciler.adopt_flannel(adopt_flannel);
   reconciler.set_view(view, true);
   OnceReport report;
@@ -135,7 +135,7 @@ bool announce_config_mode(const NodeSettings& settings, Enrolment& enrolment) {
 std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& settings, bool adopt_flannel) {
   const Identity identity = identify(paths, settings, false);
   LinuxPlane plane;
-  plane.watch_sysctls(self_sysctls());
+  plane.expect(self_sysctls());
   const Observed host = plane.observe(self_kinds());
   std::vector<std::string> lines;
   std::shared_ptr<ClusterView> view;
@@ -191,7 +191,7 @@ std::vector<std::string> dry_run(const NodePaths& paths, const NodeSettings& set
     lines.push_back(
         fmt::format("the store is away ({}); planned from the view kept at revision {}", error.text, view->rev));
   }
-  Reconciler reconciler(plane, mode_registry(), {{}, [&](const NetState& desired) { plane.watch_sysctls(desired); }});
+  Reconciler reconciler(plane, mode_registry(), {{}, [&](const NetState& desired) { plane.expect(desired); }});
   reconciler.adopt_flannel(adopt_flannel);
   reconciler.set_view(view, complete);
   for (std::string& line : reconciler.dry_run()) lines.push_back(std::move(line));

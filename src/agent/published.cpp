@@ -105,7 +105,7 @@ std::vector<RouteRow> Published::rows() {
   for (bool again = false;; again = true) {
     const auto state = get();
     if (!state || !state->view || !state->desired) return {};
-    plane.watch_sysctls(state->desired->net);
+    plane.expect(state->desired->net);
     const Observed observed = plane.observe(all_kinds());
     // A pod that came since the loop's last turn is no stranger.
     auto view = state->view;

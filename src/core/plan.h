@@ -91,7 +91,7 @@ struct DesiredState {
 /// tunnel peers, nexthops, routes, forward accepts, nft; then deletes in reverse. Where a link is to be recreated, absent or down, its dependants
 /// are taken as absent, so that one plan converges. What goes with a removed link has no remove op of its own. A
 /// wanted vxlan link whose VNI and port another one holds: flannel's is removed first (adoption), else it is foreign.
-/// The sysctls that are wanted must be among those that were looked for (LinuxPlane::watch_sysctls()).
+/// The sysctls that are wanted must be among those that were looked for (LinuxPlane::expect()).
 /// Routes over a pod's link are made and mended, never removed: they go with the link, which is CNI's. A kind that is not in observed.complete gets creates and replaces
 /// only if it was read at all (its vector is then partial): never deletes. Of the kinds in desired.hold nothing is removed as
 /// unwanted; what must go for another to be made still does. Kinds outside `kinds` are left out.

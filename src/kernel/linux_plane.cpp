@@ -33,8 +33,14 @@ Observed LinuxPlane::observe(Kinds kinds) { return state_->observe(kinds); }
 std::vector<OpResult> LinuxPlane::apply(const Plan& plan) { return state_->apply(plan); }
 std::vector<uint32_t> LinuxPlane::own_ports() const { return {state_->route.port(), state_->nft.port()}; }
 
-void LinuxPlane::watch_sysctls(const NetState& desired) {
+void LinuxPlane::expect(const NetState& desired) {
   for (const Sysctl& sysctl : desired.sysctls) state_->sysctls[sysctl.path] = sysctl.dev;
+  DevName dev;
+  int index = 0;
+  for (const WireguardPeer& peer : desired.wireguard_peers) {
+    if (peer.dev != dev) index = link_index((dev = peer.dev).c_str());
+    if (index) state_->wireguard.assume(index, peer);
+  }
 }
 
 Observed LinuxPlane::State::observe(Kinds kinds) {

@@ -18,14 +18,15 @@ class LinuxPlane : public Plane {
   ~LinuxPlane() override;
 
   /// A kind whose dump was cut short (NLM_F_DUMP_INTR, retried a few times) or refused is not in `complete`.
-  /// Reads links with their attributes; addresses of all links; the sysctls named by watch_sysctls(); permanent
+  /// Reads links with their attributes; addresses of all links; the sysctls named by expect(); permanent
   /// neighbours and fdb entries of our own links only; nexthops with our protocol; routes of the main table (IPv4/IPv6
   /// unicast and blackhole kinds, protocol kernel included); forward accepts and foreign forward drops; our nft tables.
   Observed observe(Kinds kinds) override;
   std::vector<OpResult> apply(const Plan& plan) override;
 
-  /// Sysctl paths that observe() shall read besides those known from earlier plans.
-  void watch_sysctls(const NetState& desired);
+  /// What is going to be compared: sysctls that observe() shall read besides those known from earlier plans, and wireguard
+  /// peers that another process may have set before.
+  void expect(const NetState& desired);
   /// Port ids (nlmsg_pid) of the request sockets: the monitor ignores notifications that we caused.
   std::vector<uint32_t> own_ports() const;
 

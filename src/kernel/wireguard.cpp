@@ -233,6 +233,10 @@ NlFailure Wireguard::send_long_peer(int index, const WireguardPeerOp& op) {
   return {};
 }
 
+void Wireguard::assume(int index, const WireguardPeer& peer) {
+  if (peer.endpoint) given_.try_emplace({index, peer.public_key}, peer.endpoint, peer.port);
+}
+
 void Wireguard::remember(int index, const WireguardPeerOp& op) {
   const std::pair<int, WireguardKey> key{index, op.peer->public_key};
   if (op.remove || !op.peer->endpoint)

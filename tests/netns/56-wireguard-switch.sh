@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The cluster changes to wireguard and back while pods talk: each node needs the others' keys, so packets are lost until both of
-# two nodes have announced the mode. How many, and for how long, is told, and has a bound; a TCP stream survives it, and
-# nothing is lost once the change is done.
+# two nodes have announced the mode. How many, and for how long, is told, and has a bound; nothing is lost once the change
+# is done.
 # timeout: 200
 # guest: always
 source "$(dirname "$0")/lib.sh"

@@ -150,6 +150,16 @@ start_agents n1
 lost=$(flood_lost)
 [[ $lost == 0 ]] || die "$lost packets lost"
 
+note "and after it a peer is followed as before"
+in_ns n2 ip addr del 192.168.77.22/24 dev eth0
+in_ns n2 ip addr del fd00:77::22/64 dev eth0
+underlay n2 23
+now_ms
+start=$NOW
+eventually 3 endpoints_are 23
+followed "n2's new endpoints are known"
+eventually 5 can_ping n1-p1 "${POD_IP[n2-p1]}"
+
 note "neither log nor plan tells a private or preshared key"
 private=$(<"$WORK/n1/state/wg.key")
 ! grep -rF -e "$private" -e "$psk" "$WORK"/n*/agent.log || die "a secret is in a log"

@@ -16,7 +16,7 @@ class LinuxRig : public PlaneRig {
  public:
   bool ready() const { return netns_.ready(); }
   Plane& plane() override { return plane_; }
-  void watch(const NetState& desired) override { plane_.watch_sysctls(desired); }
+  void watch(const NetState& desired) override { plane_.expect(desired); }
   void add_nic(const std::string& name, const std::string& address) override {
     if (!succeeds("ip link show " + name)) run("ip link add " + name + " type veth peer name " + name + "-peer");
     run("ip link set " + name + "-peer up; ip link set " + name + " up");

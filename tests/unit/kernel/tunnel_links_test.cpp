@@ -44,7 +44,7 @@ Ownership own() {
 /// What is planned, done, and then nothing more to do.
 std::string converge(LinuxPlane& plane, DesiredState& desired) {
   sort_by_key(desired.net);
-  plane.watch_sysctls(desired.net);
+  plane.expect(desired.net);
   Observed before = plane.observe(all_kinds());
   Plan plan = diff(desired, before, own());
   std::string done = text(plan);
@@ -383,11 +383,11 @@ TEST_CASE("a wireguard peer behind NAT is left where it told that it is") {
   CHECK(text(diff(desired, seen, own())) == "");
   // So says another process, which never set an endpoint.
   LinuxPlane looking;
-  looking.watch_sysctls(desired.net);
+  looking.expect(desired.net);
   seen = looking.observe(all_kinds());
   CHECK(text(diff(desired, seen, own())) == "");
-  // What is newly announced is done at once.
+  // What is newly announced is done at once, by the other process too.
   desired.net.wireguard_peers[0].port = 3001;
-  converge(plane, desired);
+  converge(looking, desired);
   CHECK(contains(run("wg show knet.wg endpoints"), "192.168.77.2:3001"));
 }
