@@ -6,12 +6,15 @@ namespace knet {
 
 namespace {
 
-bool was_asked(const KernelFeatures& kernel) { return kernel.known && (kernel.shortcut || !kernel.shortcut_why.empty()); }
+bool was_asked(const KernelFeatures& kernel) {
+  return kernel.known && (kernel.shortcut || !kernel.shortcut_why.empty());
+}
 
 }  // namespace
 
 std::optional<std::string> shortcut_unsupported(const KernelFeatures& kernel, const NetworkConfig& config) {
-  if (!was_asked(kernel) || kernel.shortcut || config.option_text(kDatapathOption, "auto") != "bpf") return std::nullopt;
+  if (!was_asked(kernel) || kernel.shortcut || config.option_text(kDatapathOption, "auto") != "bpf")
+    return std::nullopt;
   return "Datapath bpf is refused: " + kernel.shortcut_why;
 }
 

@@ -221,8 +221,10 @@ void AgentLoop::tell_what_runs() {
   const KernelFeatures kernel = probe_kernel();
   if (!kernel.known) return;
   kernel_ = kernel;
-  view_dirty_ = true;
-  at_once();
+  if (const auto& view = reconciler_.view(); view && takes_shortcuts(*view)) {
+    view_dirty_ = true;
+    at_once();
+  }
   runs_here_.clear();
   for (const Mode* mode : mode_registry().all()) {
     const auto why = mode->unsupported(kernel, config_->as_mode(mode->name()));

@@ -105,12 +105,16 @@ bool asks_kernel(const ClusterView& view) {
                      [&](const Mode* mode) { return mode->asks_kernel() && takes_part(view, *mode); });
 }
 
-void ask_kernel(ClusterView& view) {
-  view.self.kernel.known = false;
+bool takes_shortcuts(const ClusterView& view) {
   const auto modes = mode_registry().all();
-  const bool shortcuts = std::any_of(modes.begin(), modes.end(), [&](const Mode* mode) {
+  return std::any_of(modes.begin(), modes.end(), [&](const Mode* mode) {
     return takes_part(view, *mode) && mode->takes_shortcuts(view.config.as_mode(mode->name()));
   });
+}
+
+void ask_kernel(ClusterView& view) {
+  view.self.kernel.known = false;
+  const bool shortcuts = takes_shortcuts(view);
   if (shortcuts || asks_kernel(view)) view.self.kernel = probe_kernel(shortcuts ? Probe::whole : Probe::quick);
 }
 

@@ -57,6 +57,8 @@ SubnetChoice previous_subnet(const NodePaths& paths);
 
 /// Whether a mode that takes part in the view wants to know what the kernel offers.
 bool asks_kernel(const ClusterView& view);
+/// Whether one of them has routes that a shortcut may serve: then the kernel is to be asked for that too.
+bool takes_shortcuts(const ClusterView& view);
 /// Asks it, if so, for view.self.kernel; else that is unknown.
 void ask_kernel(ClusterView& view);
 

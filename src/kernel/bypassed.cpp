@@ -70,14 +70,13 @@ bool read_ipsec(bool& any) {
   }
   NlMessage message;
   const uint32_t flags = 0;
-  const NlFailure asked =
-      socket->request(message.begin(XFRM_MSG_GETSPDINFO, 0, flags), [&](const nlmsghdr* answer) {
-        const Attr info = Attrs<XFRMA_SPD_INFO>(answer, sizeof flags)[XFRMA_SPD_INFO];
-        xfrmu_spdinfo counts{};
-        if (info.size() < sizeof counts) return;
-        memcpy(&counts, info.data(), sizeof counts);
-        any = counts.incnt + counts.outcnt + counts.fwdcnt > 0;
-      });
+  const NlFailure asked = socket->request(message.begin(XFRM_MSG_GETSPDINFO, 0, flags), [&](const nlmsghdr* answer) {
+    const Attr info = Attrs<XFRMA_SPD_INFO>(answer, sizeof flags)[XFRMA_SPD_INFO];
+    xfrmu_spdinfo counts{};
+    if (info.size() < sizeof counts) return;
+    memcpy(&counts, info.data(), sizeof counts);
+    any = counts.incnt + counts.outcnt + counts.fwdcnt > 0;
+  });
   return asked.error == 0;
 }
 

@@ -16,8 +16,8 @@ struct Bypassed {
   std::vector<std::string> chains;  // names of the devices
   std::vector<int> shaped;          // on whose egress a qdisc keeps packets
   std::vector<std::string> egress_chains;
-  bool ipsec = false;               // of the namespace
-  bool whole = true;                // false: not all was told
+  bool ipsec = false;  // of the namespace
+  bool whole = true;   // false: not all was told
 
   bool on(const LinkIndex::Entry& link) const;
   /// Whether what goes out by it may not go right into the pod at its other end.

@@ -106,8 +106,8 @@ bool can_load_bpf() {
   return static_cast<bool>(fd);
 }
 
-/// Something else may stand there, and a container may be refused it. Who could not make a device anyway is told by that
-/// refusal that there is one.
+/// Something else may stand there, and a container may be refused it. Who could not make a device anyway is told by
+/// that refusal that there is one.
 bool has_tun() {
   const Fd fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
   if (!fd) return (errno == EACCES || errno == EPERM) && !may_change_network();

@@ -50,9 +50,8 @@ Observed LinuxPlane::State::observe(Kinds kinds) {
     if (whole && wants(kinds, kind)) seen.complete.set(static_cast<size_t>(kind));
   };
   Kinds by_device = only(Kind::link) | only(Kind::address) | only(Kind::neighbor) | only(Kind::fdb) |
-                    only(Kind::wireguard_peer) | only(Kind::filter) | only(Kind::tunnel_peer) |
-                    only(Kind::shortcut) | only(Kind::pod_mtu) |
-                    only(Kind::nexthop) | only(Kind::route);
+                    only(Kind::wireguard_peer) | only(Kind::filter) | only(Kind::tunnel_peer) | only(Kind::shortcut) |
+                    only(Kind::pod_mtu) | only(Kind::nexthop) | only(Kind::route);
   if ((kinds & by_device).any()) {
     std::vector<Link> links;
     // Without all names, nothing that hangs on a device can be said to be read whole.

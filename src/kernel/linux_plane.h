@@ -24,8 +24,8 @@ class LinuxPlane : public Plane {
   Observed observe(Kinds kinds) override;
   std::vector<OpResult> apply(const Plan& plan) override;
 
-  /// What is going to be compared: sysctls that observe() shall read besides those known from earlier plans, and wireguard
-  /// peers that another process may have set before.
+  /// What is going to be compared: sysctls that observe() shall read besides those known from earlier plans, and
+  /// wireguard peers that another process may have set before.
   void expect(const NetState& desired);
   /// Port ids (nlmsg_pid) of the request sockets: the monitor ignores notifications that we caused.
   std::vector<uint32_t> own_ports() const;

@@ -29,15 +29,17 @@ using bpf::MapShape;
 constexpr std::string_view kProgram = "knet_shortcut";
 constexpr std::string_view kModule = "nf_conntrack";
 constexpr std::string_view kLiberal = "net/netfilter/nf_conntrack_tcp_be_liberal";
-constexpr uint32_t kFlows = 16384;   // connections' directions that move at once; for more the kernel is asked more often
+constexpr uint32_t kFlows =
+    16384;  // connections' directions that move at once; for more the kernel is asked more often
 constexpr uint32_t kMostPods = 4096;
 constexpr int kLoopback = 1;
 
-/// Of the code before anything is burnt in: another one is another knet's. Part of a map's name, by which a program is known.
+/// Of the code before anything is burnt in: another one is another knet's. Part of a map's name, by which a program is
+/// known.
 const std::string& flows_name() {
-  static const std::string name =
-      fmt::format("knet_{:08x}", static_cast<uint32_t>(
-                                     fingerprint({reinterpret_cast<const char*>(bpf::kShortcut), sizeof bpf::kShortcut})));
+  static const std::string name = fmt::format(
+      "knet_{:08x}",
+      static_cast<uint32_t>(fingerprint({reinterpret_cast<const char*>(bpf::kShortcut), sizeof bpf::kShortcut})));
   return name;
 }
 
@@ -61,7 +63,8 @@ Fd load() {
   Fd module;
   for (size_t i = 0; i < calls.size(); ++i) {
     const auto function = types.function(kFunctions[i]);
-    if (!function) fail(ErrorKind::unsupported, "this kernel lets no program ask conntrack ({}, kernel 5.18)", kFunctions[i]);
+    if (!function)
+      fail(ErrorKind::unsupported, "this kernel lets no program ask conntrack ({}, kernel 5.18)", kFunctions[i]);
     if (function->in_module && !module) {
       module = bpf::open_module_btf(kModule);
       if (!module) throw_errno(errno, "BPF_BTF_GET_FD_BY_ID {}", kModule);
@@ -78,7 +81,8 @@ Fd load() {
   values[KNET_TAKEN] = static_cast<uint32_t>(taken.get());
   values[KNET_CT_STATUS] = offset("nf_conn", "status");
   values[KNET_CT_MARK] = types.offset("nf_conn", "mark").value_or(0);  // a kernel may have none
-  values[KNET_CT_STATE] = offset("nf_conn", "proto") + offset("nf_conntrack_proto", "tcp") + offset("ip_ct_tcp", "state");
+  values[KNET_CT_STATE] =
+      offset("nf_conn", "proto") + offset("nf_conntrack_proto", "tcp") + offset("ip_ct_tcp", "state");
   constexpr size_t kMaps = KNET_TAKEN + 1;
   std::string complaint;
   Fd program = bpf::load_classifier(bpf::burn(bpf::kShortcut, values, kMaps, calls), kProgram, complaint,

@@ -1,8 +1,8 @@
 // The shortcut: a BPF program (src/kernel/bpf/shortcut.c) at the ingress of pods' links and uplinks that carries
-// established TCP connections past the stack, by conntrack's and the routing table's word, which counts for 50 ms. It hangs on tcx
-// (kernel 6.6) and is pinned nowhere: the attachments hold it, so it outlives the agent. One program serves all devices.
-// One thread at a time, in the network namespace of the caller. Sources: bpf(2), Documentation/networking/nf_flowtable.rst,
-// Documentation/networking/nf_conntrack-sysctl.rst.
+// established TCP connections past the stack, by conntrack's and the routing table's word, which counts for 50 ms. It
+// hangs on tcx (kernel 6.6) and is pinned nowhere: the attachments hold it, so it outlives the agent. One program
+// serves all devices. One thread at a time, in the network namespace of the caller. Sources: bpf(2),
+// Documentation/networking/nf_flowtable.rst, Documentation/networking/nf_conntrack-sysctl.rst.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace knet {
 
-/// The shortcuts of this namespace as they were found when it was made, and what is put and removed since. For the time of
-/// one look or one apply.
+/// The shortcuts of this namespace as they were found when it was made, and what is put and removed since. For the time
+/// of one look or one apply.
 class Shortcuts {
  public:
   Shortcuts(NlSocket& socket, const LinkIndex& links);
@@ -26,9 +26,9 @@ class Shortcuts {
   bool whole() const { return whole_; }
   /// Those that are attached, and hindered ones for the devices where somebody else's filters would be passed by.
   std::vector<Shortcut> found() const;
-  /// Attaches it, or takes the place of one that is not intact; where it is hindered, takes it away. What passes the stack
-  /// by is no longer counted by conntrack: its check of TCP windows is made liberal, as the kernel's flow offload does
-  /// for its connections (nf_conntrack_tcp_be_liberal).
+  /// Attaches it, or takes the place of one that is not intact; where it is hindered, takes it away. What passes the
+  /// stack by is no longer counted by conntrack: its check of TCP windows is made liberal, as the kernel's flow offload
+  /// does for its connections (nf_conntrack_tcp_be_liberal).
   NlFailure put(const Shortcut& shortcut);
   NlFailure remove(const Shortcut& shortcut);
 
@@ -54,9 +54,9 @@ class Shortcuts {
   NlFailure enter(Found& one, bool direct);
   Fd program();
 
-  std::vector<Found> found_;  // each device that may have one
+  std::vector<Found> found_;                       // each device that may have one
   std::vector<std::pair<uint32_t, bool>> judged_;  // programs, and whether each is this knet's
-  Fd direct_;  // a program's map, and the program
+  Fd direct_;                                      // a program's map, and the program
   uint32_t direct_of_ = 0;
   bool whole_ = true;
   bool liberal_ = false;

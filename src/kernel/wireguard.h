@@ -26,8 +26,8 @@ class Wireguard {
   /// `roamed` where that isn't known.
   bool read(const DevName& dev, int index, WireguardAttrs& device, std::vector<WireguardPeer>& peers);
 
-  /// Where it is not known which endpoint a peer was given, since another process did it: the one that it announces. So it
-  /// is left alone if it has moved by itself, and followed when it announces another.
+  /// Where it is not known which endpoint a peer was given, since another process did it: the one that it announces. So
+  /// it is left alone if it has moved by itself, and followed when it announces another.
   void assume(int index, const WireguardPeer& peer);
 
   /// Private key (out of wireguard.key_file), port, no mark. The kernel leaves what is equal as it is.

@@ -64,6 +64,9 @@ inlined int find_way(struct __sk_buff *skb, struct bpf_fib_lookup *route, struct
   // Kernels before 5.12 do not tell the device of a neighbour that is yet to be found.
   if (route->ifindex == BURNT(KNET_TUNNEL)) return 0;
   way->uplink = route->ifindex;
+  // Until the neighbour is found the packet waits for it, and goes on by its own route then: redirect_neigh gives it that of
+  // the outer packet only where it looks for the next hop itself.
+  if (result) return 0;
   way->hop.nh_family = route->family;
   __builtin_memcpy(way->hop.ipv6_nh, route->ipv6_dst, sizeof way->hop.ipv6_nh);  // IPv4's lies in the same place
   return 0;

@@ -37,9 +37,10 @@ TEST_CASE("loads without the mark, of a slot that there is not, and a cut one st
 
 TEST_CASE("a marked call becomes one of a kernel function, with the file that tells of it") {
   const KernelCall calls[] = {{4711, 0}, {12, 1}};
-  const std::vector<uint64_t> code{kCallOp | uint64_t{KNET_CALL_MARK} << 32, kCallOp | uint64_t{KNET_CALL_MARK + 1} << 32,
+  const std::vector<uint64_t> code{kCallOp | uint64_t{KNET_CALL_MARK} << 32,
+                                   kCallOp | uint64_t{KNET_CALL_MARK + 1} << 32,
                                    kCallOp | uint64_t{KNET_CALL_MARK + 2} << 32, kCallOp | uint64_t{69} << 32};
-  CHECK(burn(code, {}, 0, calls) ==
-        std::vector<uint64_t>{kCallOp | 2 << 12 | uint64_t{4711} << 32, kCallOp | 2 << 12 | 1 << 16 | uint64_t{12} << 32,
-                              code[2], code[3]});
+  CHECK(burn(code, {}, 0, calls) == std::vector<uint64_t>{kCallOp | 2 << 12 | uint64_t{4711} << 32,
+                                                          kCallOp | 2 << 12 | 1 << 16 | uint64_t{12} << 32, code[2],
+                                                          code[3]});
 }

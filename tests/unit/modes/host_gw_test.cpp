@@ -37,7 +37,8 @@ TEST_CASE("host-gw: the shortcut stands on the uplink and pods' links where the 
   }
   SECTION("there") {
     view.self.kernel.shortcut = true;
-    CHECK(texts(compose(view, mode_registry()).net.shortcuts) == Lines{"shortcut dev eth0", "shortcut dev knet00000000001"});
+    CHECK(texts(compose(view, mode_registry()).net.shortcuts) ==
+          Lines{"shortcut dev eth0", "shortcut dev knet00000000001"});
     CHECK_FALSE(compose(view, mode_registry()).hold.test(kind));
     CHECK(mode_registry().get("host-gw").datapath(view.self.kernel, view.config).name == "bpf");
     view.config.options = {{"Datapath", "kernel"}};
@@ -50,7 +51,8 @@ TEST_CASE("host-gw: the shortcut stands on the uplink and pods' links where the 
     CHECK(mode.datapath(view.self.kernel, view.config).why == "no shortcut: this kernel has no tcx (kernel 6.6)");
     CHECK_FALSE(mode.unsupported(view.self.kernel, view.config));
     view.config.options = {{"Datapath", "bpf"}};
-    CHECK(mode.unsupported(view.self.kernel, view.config) == "Datapath bpf is refused: this kernel has no tcx (kernel 6.6)");
+    CHECK(mode.unsupported(view.self.kernel, view.config) ==
+          "Datapath bpf is refused: this kernel has no tcx (kernel 6.6)");
   }
   SECTION("without masquerading conntrack is asked only if told to") {
     view.self.kernel.shortcut = true;
