@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <random>
 
+#include "kernel/bpf_program.h"
 #include "kernel/bpf_syscall.h"
 #include "kernel/linux_plane.h"
 #include "kernel/rtnl.h"
@@ -193,4 +195,94 @@ TEST_CASE("five thousand peers are put and read fast") {
   WARN("5,000 peers: put in " << put_ms << " ms, found in " << read_ms << " ms");
   CHECK(put_ms < 500);
   CHECK(read_ms < 500);
+}
+
+namespace {
+
+std::string bytes_of(std::initializer_list<int> values) {
+  std::string out;
+  for (const int value : values) out += static_cast<char>(value);
+  return out;
+}
+
+void put16(std::string& at, size_t offset, size_t value) {
+  at[offset] = static_cast<char>(value >> 8);
+  at[offset + 1] = static_cast<char>(value);
+}
+
+void fill_checksum(std::string& frame, size_t at) {
+  put16(frame, at + 10, 0);
+  uint32_t sum = 0;
+  for (size_t i = 0; i < 20; i += 2)
+    sum += static_cast<uint32_t>(static_cast<uint8_t>(frame[at + i]) << 8 | static_cast<uint8_t>(frame[at + i + 1]));
+  sum = (sum & 0xffff) + (sum >> 16);
+  put16(frame, at + 10, ~((sum & 0xffff) + (sum >> 16)) & 0xffff);
+}
+
+/// [MAC][IP][UDP][inner IP][payload] of a member, to this node.
+std::string frame_of(Family family) {
+  constexpr size_t kPayload = 24;
+  const bool v4 = family == Family::v4;
+  const size_t ip = v4 ? 20 : 40;
+  const auto header = [&](const char* from, const char* to, size_t payload, int protocol) {
+    std::string out = v4 ? bytes_of({0x45, 0, 0, 0, 0x12, 0x34, 0x40, 0, 64, protocol, 0, 0})
+                         : bytes_of({0x60, 0, 0, 0, 0, 0, protocol, 64});
+    for (const char* address : {from, to}) {
+      const IpAddr one = *IpAddr::parse(address);
+      out.append(reinterpret_cast<const char*>(one.data()), one.size());
+    }
+    put16(out, v4 ? 2 : 4, v4 ? payload + 20 : payload);
+    if (v4) fill_checksum(out, 0);
+    return out;
+  };
+  std::string frame(12, '\0');  // the loopback device's address: to this host
+  frame += v4 ? bytes_of({8, 0}) : bytes_of({0x86, 0xdd});
+  frame += header(v4 ? "192.0.2.2" : "2001:db8::2", v4 ? "192.0.2.1" : "2001:db8::1", 8 + ip + kPayload, 17);
+  std::string udp(8, '\0');
+  put16(udp, 0, 8285), put16(udp, 2, 8285), put16(udp, 4, 8 + ip + kPayload);
+  frame += udp + header(v4 ? "10.1.2.3" : "fd00:1::3", v4 ? "10.9.0.2" : "fd00:9::2", kPayload, 59);
+  return frame.append(kPayload, '\5');
+}
+
+}  // namespace
+
+TEST_CASE("whatever comes to the uplink, only a member's packets with its own sources go on to the tunnel") {
+  Ground ground;
+  if (!ground.ready) return;
+  const bpf::TunnelMaps maps = bpf::make_tunnel_maps();
+  REQUIRE(bpf::put_peer(maps, peer_of("10.1.0.0/16", "192.0.2.2")));
+  REQUIRE(bpf::put_peer(maps, peer_of("fd00:1::/64", "2001:db8::2")));
+  const Fd decap = bpf::load_tunnel_program(kDecap, bpf::Place{1, 1, 1, false, true}, maps);
+  constexpr uint32_t kOk = 0, kShot = 2, kRedirect = 7, kUnspec = 0xffffffff;
+  std::mt19937 random(4);
+  const auto below = [&](size_t n) { return std::uniform_int_distribution<size_t>(0, n - 1)(random); };
+  size_t passed = 0;
+  for (const Family family : {Family::v4, Family::v6}) {
+    const std::string whole = frame_of(family);
+    const size_t outer = family == Family::v4 ? 28 : 48;
+    bpf::Trial trial;
+    REQUIRE(bpf::try_program(decap, whole, trial));
+    CHECK(trial.verdict == kRedirect);
+    CHECK(trial.frame == whole.substr(0, 14) + whole.substr(14 + outer));
+    for (int i = 0; i < 3000; ++i) {
+      std::string frame = whole;
+      for (size_t n = below(4); n > 0; --n) frame[12 + below(frame.size() - 12)] = static_cast<char>(below(256));
+      if (below(3) == 0) frame.resize(14 + below(frame.size() - 13));
+      if (below(4) == 0) frame.append(below(200), '\7');
+      if (family == Family::v4 && frame.size() >= 34 && below(2) == 0) fill_checksum(frame, 14);
+      if (!bpf::try_program(decap, frame, trial)) continue;  // the kernel itself takes no such frame
+      const bool known = trial.verdict == kOk || trial.verdict == kShot || trial.verdict == kRedirect || trial.verdict == kUnspec;
+      CHECK(known);
+      if (trial.verdict != kRedirect) continue;
+      ++passed;
+      const bool v4 = frame[12] == 8;
+      const auto address = [&](const std::string& of, size_t at) {
+        return IpAddr::from_bytes(v4 ? Family::v4 : Family::v6, of.data() + at);
+      };
+      CHECK(address(frame, v4 ? 26 : 22) == *IpAddr::parse(v4 ? "192.0.2.2" : "2001:db8::2"));
+      REQUIRE(trial.frame.size() >= (v4 ? 34u : 54u));
+      CHECK(Prefix::parse(v4 ? "10.1.0.0/16" : "fd00:1::/64")->contains(address(trial.frame, v4 ? 26 : 22)));
+    }
+  }
+  CHECK(passed > 100);
 }
