@@ -1,6 +1,7 @@
 #include "tests/support/etcd_server.h"
 
 #include <fcntl.h>
+#include <fmt/core.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -105,7 +106,21 @@ void EtcdServer::terminate() {
   child_.wait(20s);
 }
 
-void EtcdServer::freeze(bool on) { child_.signal(on ? SIGSTOP : SIGCONT); }
+// The signal is only sent: on a busy machine a thread goes on for a moment, and would answer.
+void EtcdServer::freeze(bool on) {
+  child_.signal(on ? SIGSTOP : SIGCONT);
+  const auto stands_still = [&] {
+    for (const auto& task : fs::directory_iterator(fmt::format("/proc/{}/task", child_.pid()))) {
+      std::string line;
+      std::getline(std::ifstream(task.path() / "stat"), line);
+      // proc_pid_stat(5): the state follows the name, which may hold anything but ends with the last ')'.
+      const size_t name_ends = line.rfind(')');
+      if (name_ends != std::string::npos && line.compare(name_ends, 3, ") T") != 0) return false;
+    }
+    return true;
+  };
+  for (int looks = 0; on && looks < 400 && !stands_still(); ++looks) std::this_thread::sleep_for(5ms);
+}
 
 void EtcdServer::wipe() { fs::remove_all(dir_.path / "data"); }
 
