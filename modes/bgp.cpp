@@ -131,8 +131,8 @@ class Bgp : public Mode {
 
   std::optional<std::string> unsupported(const KernelFeatures& kernel, const NetworkConfig& config) const override {
     const Mode* by = encap_of(config);
-    const auto why = by != nullptr ? by->unsupported(kernel, carrier_config(config, *by)) : std::nullopt;
     if (by == nullptr) return shortcut_unsupported(kernel, config);
+    const auto why = by->unsupported(kernel, carrier_config(config, *by));
     return why ? std::optional(fmt::format("Encap {}: {}", by->name(), *why)) : std::nullopt;
   }
   Datapath datapath(const KernelFeatures& kernel, const NetworkConfig& config) const override {

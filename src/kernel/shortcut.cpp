@@ -29,8 +29,8 @@ using bpf::MapShape;
 constexpr std::string_view kProgram = "knet_shortcut";
 constexpr std::string_view kModule = "nf_conntrack";
 constexpr std::string_view kLiberal = "net/netfilter/nf_conntrack_tcp_be_liberal";
-constexpr uint32_t kFlows =
-    16384;  // connections' directions that move at once; for more the kernel is asked more often
+// Connections' directions that move at once: for more the kernel is asked more often.
+constexpr uint32_t kFlows = 16384;
 constexpr uint32_t kMostPods = 4096;
 constexpr int kLoopback = 1;
 
@@ -91,10 +91,6 @@ Fd load() {
   return program;
 }
 
-}  // namespace
-
-namespace {
-
 /// That map of a program; false if it is not there.
 Fd map_of(uint32_t program, const MapShape& shape) {
   bpf::ProgramInfo info;
@@ -107,17 +103,20 @@ Fd map_of(uint32_t program, const MapShape& shape) {
 }  // namespace
 
 Shortcuts::Shortcuts(NlSocket& socket, const LinkIndex& links) {
+  std::vector<uint32_t> programs;
+  if (!bpf::ingress_programs(kLoopback, programs)) {
+    whole_ = errno != EPERM;  // else there is no tcx
+    return;
+  }
   const Bypassed bypassed = read_bypassed(socket);
   whole_ = bypassed.whole;
   const auto liberal = read_sysctl(std::string(kLiberal));
   liberal_ = liberal && *liberal == "1";
-  std::vector<uint32_t> programs;
   for (const LinkIndex::Entry& link : links.all()) {
     if (link.type == LinkType::loopback || is_agent_link(link.name.view())) continue;
     if (!bpf::ingress_programs(link.index, programs)) {
-      if (errno == ENODEV) continue;
-      whole_ = whole_ && errno != EPERM;  // else there is no tcx
-      return;
+      whole_ = whole_ && errno == ENODEV;
+      continue;
     }
     Found one{.dev = link.name, .index = link.index, .hindered = bypassed.on(link)};
     one.direct = link.type == LinkType::veth && Ownership::is_pod_link(link.name.view()) && !bypassed.on_egress(link);

@@ -19,16 +19,6 @@ for n in 1 2; do
   in_ns n$n ip route add 10.9.9.$o/32 via 192.168.77.$o src 10.9.9.$n
   in_ns n$n ip -6 route add fd00:9::$o/128 via fd00:77::$o src fd00:9::$n
 done
-stream() { # FROM TO ADDRESS
-  local taker
-  rm -f "$WORK/ready"
-  in_ns "$2" timeout "$(slow 40)" "$KNET_SOURCE/tests/netns/tcp-stream" take "$3" "$WORK/ready" >"$WORK/taken" & taker=$!
-  PIDS+=("$taker")
-  eventually 10 test -e "$WORK/ready"
-  in_ns "$1" timeout "$(slow 40)" "$KNET_SOURCE/tests/netns/tcp-stream" give "$3" 20 >"$WORK/given" || die "stream $1 to $3"
-  wait "$taker" || die "stream $1 to $3 was not taken"
-  cmp "$WORK/given" "$WORK/taken" || die "stream $1 to $3 changed"
-}
 for mode in udp ipip; do
   for path in bpf user; do
     STORE=sqlite://$WORK/$mode-$path.db
@@ -44,8 +34,8 @@ for mode in udp ipip; do
     eventually 5 can_ping $p "${POD_IP6[$q]}"
     can_ping $q "${POD_IP[$p]}" || die "back"
     can_ping $p "${POD_IP[$q]}" -s 4000 || die "fragments"
-    stream $p $q "${POD_IP[$q]}"
-    stream $q $p "${POD_IP6[$p]}"
+    tcp_stream $p $q "${POD_IP[$q]}" 20
+    tcp_stream $q $p "${POD_IP6[$p]}" 20
     note "$mode by $path: no way to the peer, and again one"
     in_ns n1 ip route del 10.9.9.2/32
     in_ns n1 ip route add unreachable 10.9.9.2/32

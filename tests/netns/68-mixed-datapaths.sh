@@ -50,16 +50,7 @@ if sys.argv[3] == "segments":
     s.setsockopt(socket.IPPROTO_UDP, 103, 0)
 s.send(b"end")
 PY
-stream() { # FROM TO ADDRESS
-  local from=$1 to=$2 address=$3 taker
-  rm -f "$WORK/ready"
-  in_ns "$to" timeout "$(slow 40)" "$KNET_SOURCE/tests/netns/tcp-stream" take "$address" "$WORK/ready" >"$WORK/taken" & taker=$!
-  PIDS+=("$taker")
-  eventually 10 test -e "$WORK/ready"
-  in_ns "$from" timeout "$(slow 40)" "$KNET_SOURCE/tests/netns/tcp-stream" give "$address" $((KNET_SLOW > 1 ? 4 : 24)) >"$WORK/given" || die "stream $from to $address"
-  wait "$taker" || die "stream $from to $address was not taken"
-  [[ $(cat "$WORK/given") == $(cat "$WORK/taken") ]] || die "stream $from to $address changed: $(cat "$WORK/given" "$WORK/taken")"
-}
+stream() { tcp_stream "$1" "$2" "$3" $((KNET_SLOW > 1 ? 4 : 24)); }
 datagrams() { # FROM TO ADDRESS segments|whole
   local server
   rm -f "$WORK/ready"

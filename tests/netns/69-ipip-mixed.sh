@@ -12,16 +12,8 @@ ip netns add "$probe"
 NAMESPACES+=("$probe")
 ip -n "$probe" link add probe0 type ipip local 127.0.0.1 2>/dev/null || { echo "skip: this kernel has no ipip driver"; exit 77; }
 
-stream() { # FROM TO: random bytes through TCP; their digest is compared
-  local from=$1 to=$2 taker
-  rm -f "$WORK/ready"
-  in_ns "$to" timeout "$(slow 30)" "$KNET_SOURCE/tests/netns/tcp-stream" take "${POD_IP[$to]}" "$WORK/ready" >"$WORK/taken" & taker=$!
-  PIDS+=("$taker")
-  eventually 10 test -e "$WORK/ready"
-  in_ns "$from" timeout "$(slow 30)" "$KNET_SOURCE/tests/netns/tcp-stream" give "${POD_IP[$to]}" $((KNET_SLOW > 1 ? 2 : 32)) >"$WORK/given" || die "stream $from to $to"
-  wait "$taker" || die "stream $from to $to was not taken"
-  [[ $(<"$WORK/given") == $(<"$WORK/taken") ]] || die "stream $from to $to changed: $(cat "$WORK/given" "$WORK/taken")"
-}
+# FROM TO
+stream() { tcp_stream "$1" "$2" "${POD_IP[$2]}" $((KNET_SLOW > 1 ? 2 : 32)) 30; }
 complaints() { # NODE: the ICMP errors that it sent, and the packets of protocols that it does not know
   in_ns "$1" awk '
     !($1 in name) { name[$1] = $0; next }

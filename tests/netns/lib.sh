@@ -236,6 +236,19 @@ flood_lost() { # often called as $(flood_lost), where FLOOD is no child: what it
   awk '/packets transmitted/ { print $1 - $4 }' "$WORK/flood"
 }
 
+# tcp_stream FROM TO ADDRESS MEGABYTES [SECONDS]: random bytes through TCP, each end's digest of them compared
+tcp_stream() {
+  local from=$1 to=$2 address=$3 limit taker
+  limit=$(slow "${5:-40}")
+  rm -f "$WORK/ready"
+  in_ns "$to" timeout "$limit" "$KNET_SOURCE/tests/netns/tcp-stream" take "$address" "$WORK/ready" >"$WORK/taken" & taker=$!
+  PIDS+=("$taker")
+  eventually 10 test -e "$WORK/ready"
+  in_ns "$from" timeout "$limit" "$KNET_SOURCE/tests/netns/tcp-stream" give "$address" "$4" >"$WORK/given" || die "stream $from to $address"
+  wait "$taker" || die "stream $from to $address was not taken"
+  cmp "$WORK/given" "$WORK/taken" || die "stream $from to $address changed: $(cat "$WORK/given" "$WORK/taken")"
+}
+
 # Several floods at once, each in a file of its own.
 FLOODS=()
 flood_to() { # FROM TO-ADDRESS [PING ARGUMENT...]: 200 packets a second
